@@ -3,8 +3,9 @@
  *
  * A frame is a position in the arena and a length; an Ethernet header starts at the position, and the ten bytes before it
  * are the frame's `virtio_net_hdr` (see wire/virtio-net.ts), always present and always valid: it says how much of the
- * checksum is done and how a super-frame is to be cut. A device without offload writes zeros there and refuses frames
- * that ask for anything.
+ * checksum is done and how a super-frame is to be cut. Received frames may carry `NEEDS_CSUM`, `DATA_VALID` and a GSO size on
+ * any device (a veth peer hands over partial checksums whether asked or not); a device without transmit features refuses
+ * frames that ask for them.
  *
  * Memory: the exokernel owns receive slots and lends them to `receive`; an environment owns header slots and payload
  * regions and lends them from `transmit` until `completed` has counted the frame.
@@ -48,10 +49,16 @@ export interface Device {
   /** What the event loop watches for readability; -1 when there is nothing to watch. */
   readonly descriptor: number;
   readonly counters: DeviceCounters;
+  /**
+   * Null while the device works. Set once it is gone for good (its interface was removed): from then on it receives
+   * nothing and counts every frame offered as a transmit error; whoever watches the descriptor must stop.
+   */
+  readonly failure: DeviceError | null;
 
   /**
    * Fills slots of the batch from index 0 until the batch is full or nothing is waiting; sets `frames.length[i]` and
-   * returns how many frames there are. `frames.at[i]` is where frame i's Ethernet header goes.
+   * returns how many frames there are. `frames.at[i]` is where frame i's Ethernet header goes; the device may permute
+   * these positions among themselves, so they are read after the call.
    */
   receive(frames: ReceiveBatch): number;
 
@@ -65,8 +72,23 @@ export interface Device {
   /** Frames taken since the last call whose memory the device no longer reads, in the order they were taken. */
   completed(): number;
 
-  /** Gives the device back; a device this program made disappears with it. */
+  /**
+   * Gives the device back; a device this program made disappears with it. Afterwards, and when called again, every call
+   * does nothing and returns 0.
+   */
   close(): void;
+}
+
+/** A device that cannot be opened or has failed: `message` is one sentence for the person who asked for it. */
+export class DeviceError extends Error {
+  override readonly name = 'DeviceError';
+  /** Symbolic errno: `EPERM`, `EBUSY`, `ENODEV`, `ENOENT`, ... */
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
 }
 
 /** Receive descriptors: the exokernel fills in empty slots, the device their lengths. */

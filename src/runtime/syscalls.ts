@@ -20,6 +20,15 @@ export const O_RDWR = 2;
 export const O_NONBLOCK = 0o4000;
 export const O_CLOEXEC = 0o2000000;
 
+export const SOCK_DGRAM = 2;
+export const SOCK_RAW = 3;
+export const SOCK_NONBLOCK = 0o4000;
+export const SOCK_CLOEXEC = 0o2000000;
+export const MSG_TRUNC = 0x20;
+export const MSG_DONTWAIT = 0x40;
+
+export const CLONE_NEWNET = 0x40000000;
+
 export const ERRNO = koffi.os.errno;
 
 export const mmap: (
@@ -45,6 +54,10 @@ export const write: (fd: number, address: number, length: number) => number = li
 export const writev: (fd: number, iovecs: number, count: number) => number = libc.func(
   'long writev(int, uintptr_t, int)',
 );
+/** `ioctl` whose argument is a structure in a JavaScript buffer, for control paths that have no arena. */
+export const ioctlBytes: (fd: number, request: number, argument: Uint8Array) => number = libc.func(
+  'int ioctl(int, unsigned long, void *)',
+);
 export const socket: (domain: number, type: number, protocol: number) => number =
   libc.func('int socket(int, int, int)');
 export const bind: (fd: number, address: number, length: number) => number = libc.func(
@@ -60,6 +73,11 @@ export const recvmmsg: (fd: number, messages: number, count: number, flags: numb
 export const sendmmsg: (fd: number, messages: number, count: number, flags: number) => number = libc.func(
   'int sendmmsg(int, uintptr_t, uint, int)',
 );
+
+/** Moves the calling thread into new namespaces of its own (`CLONE_NEWNET`). */
+export const unshare: (flags: number) => number = libc.func('int unshare(int)');
+/** Moves the calling thread into the namespace that a descriptor stands for. */
+export const setns: (fd: number, type: number) => number = libc.func('int setns(int, int)');
 
 /** errno of the last failed call of this thread; read it before any other foreign call. */
 export function errno(): number {

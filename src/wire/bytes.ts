@@ -1,6 +1,6 @@
 /**
  * Byte access over one `Uint8Array`: every protocol file reads and writes the wire through these functions.
- * All multi-byte values are big-endian (network order). Offsets are positions in the array, never relative.
+ * All multi-byte values are big-endian (network order) unless the name ends in `le`. Offsets are positions in the array, never relative.
  */
 
 /** A window over memory, most often the whole arena. */
@@ -47,6 +47,16 @@ export function setU32(bytes: Bytes, at: number, value: number): void {
   bytes[at + 1] = value >>> 16;
   bytes[at + 2] = value >>> 8;
   bytes[at + 3] = value;
+}
+
+/** Little-endian sixteen bits: only the virtio header has them. */
+export function u16le(bytes: Bytes, at: number): number {
+  return (bytes[at] as number) | ((bytes[at + 1] as number) << 8);
+}
+
+export function setU16le(bytes: Bytes, at: number, value: number): void {
+  bytes[at] = value;
+  bytes[at + 1] = value >>> 8;
 }
 
 /** Reads a typed-array word that is known to exist (`noUncheckedIndexedAccess` makes plain indexing optional). */

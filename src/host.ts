@@ -1,0 +1,97 @@
+/**
+ * A host: one device, an exokernel over it and one stack with TCP in it, put together and driven. What most programs
+ * embed; a program with several tenants on one device, or without TCP, puts the parts together itself.
+ *
+ * Memory: the arena and the device are the host's to close.
+ */
+import type { Device, DeviceError } from './driver/device.ts';
+import { Exokernel } from './exokernel/exokernel.ts';
+import { Stack } from './libos/stack.ts';
+import type { Arena } from './runtime/arena.ts';
+import type { Clock } from './runtime/clock.ts';
+import type { Log } from './runtime/log.ts';
+import type { Random } from './runtime/random.ts';
+import { Reactor } from './runtime/reactor.ts';
+import type { TcpSettings } from './tcp/settings.ts';
+import { Tcp } from './tcp/tcp.ts';
+
+export interface HostOptions {
+  readonly name: string;
+  readonly arena: Arena;
+  readonly device: Device;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /** The stack's IPv4 address, and the length of its subnet's prefix. */
+  readonly address: number;
+  readonly prefixLength: number;
+  readonly gateway?: number | undefined;
+  readonly macHi: number;
+  readonly macLo: number;
+  readonly tcpSettings?: Partial<TcpSettings> | undefined;
+}
+
+export class Host {
+  readonly arena: Arena;
+  readonly device: Device;
+  readonly kernel: Exokernel;
+  readonly stack: Stack;
+  readonly tcp: Tcp;
+  /** Told once when the device is gone for good; the host has stopped then. */
+  onDeviceFailure: (failure: DeviceError) => void = () => {};
+  private readonly reactor: Reactor;
+  private closed = false;
+
+  constructor(options: HostOptions) {
+    const { arena, device, clock, log } = options;
+    this.arena = arena;
+    this.device = device;
+    this.kernel = new Exokernel({ arena, device, clock, log });
+    this.stack = new Stack({
+      name: options.name,
+      arena,
+      kernel: this.kernel,
+      clock,
+      random: options.random,
+      log,
+      address: options.address,
+      prefixLength: options.prefixLength,
+      gateway: options.gateway,
+      macHi: options.macHi,
+      macLo: options.macLo,
+      mtuBytes: device.mtuBytes,
+      features: device.features,
+    });
+    this.tcp = new Tcp(this.stack, options.tcpSettings);
+    this.reactor = new Reactor(clock, device.descriptor, () => this.turn());
+    this.stack.start();
+  }
+
+  /** One turn; returns when the next is due (see `Exokernel.turn`). A simulation calls it, otherwise the reactor does. */
+  turn(): number {
+    const deadlineUs = this.kernel.turn();
+    if (this.device.failure === null) return deadlineUs;
+    this.reactor.stop();
+    this.onDeviceFailure(this.device.failure);
+    return Number.POSITIVE_INFINITY;
+  }
+
+  /** Begins to run in Node's event loop, and keeps the process alive until `close`. */
+  start(): void {
+    this.stack.wake = () => this.reactor.wake();
+    this.reactor.start();
+  }
+
+  /** Resets the connections that are left, sends that, and gives device and arena back. */
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.reactor.stop();
+    this.tcp.close();
+    if (this.device.failure === null) this.kernel.turn();
+    this.stack.close();
+    this.kernel.close();
+    this.device.close();
+    this.arena.close();
+  }
+}

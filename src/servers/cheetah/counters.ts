@@ -1,0 +1,69 @@
+/** What Cheetah counts: names for people, indexes for the code. */
+import { Counters } from '../../runtime/counters.ts';
+import { STATUSES } from '../http/response.ts';
+
+const EVENT_NAMES = [
+  'connections',
+  'connectionsClosed',
+  'requests',
+  'cacheHits',
+  'cacheMisses',
+  'lookups',
+  'versionsLoaded',
+  'versionsEvicted',
+  'loadedBytes',
+  'bodyBytes',
+  'rangeResponses',
+  'streams',
+  'streamsBroken',
+  'timeouts',
+  'aborts',
+  'memoryShortages',
+] as const;
+
+export type CheetahCounterName = (typeof EVENT_NAMES)[number] | `responses${number}`;
+
+export const CONNECTIONS = 0;
+export const CONNECTIONS_CLOSED = 1;
+/** Request heads that were whole and well-formed. */
+export const REQUESTS = 2;
+/** GET and HEAD answered from what the cache held, and those that had to wait for the disk. */
+export const CACHE_HITS = 3;
+export const CACHE_MISSES = 4;
+/** Names looked up on disk, first and later checks alike. */
+export const LOOKUPS = 5;
+export const VERSIONS_LOADED = 6;
+export const VERSIONS_EVICTED = 7;
+/** Bytes read into the cache. */
+export const LOADED_BYTES = 8;
+/** Bytes of files queued to be sent. */
+export const BODY_BYTES = 9;
+export const RANGE_RESPONSES = 10;
+/** Files sent past the cache, and those of them that changed or failed under way. */
+export const STREAMS = 11;
+export const STREAMS_BROKEN = 12;
+/** Connections ended because the client was too slow. */
+export const TIMEOUTS = 13;
+/** Connections we reset. */
+export const ABORTS = 14;
+/** Requests that could not be served for want of memory. */
+export const MEMORY_SHORTAGES = 15;
+
+/** By status: index of its counter. */
+const STATUS_INDEX = new Uint8Array(600);
+STATUSES.forEach((status, index) => {
+  STATUS_INDEX[status] = EVENT_NAMES.length + index;
+});
+
+export type CheetahCounters = Counters<CheetahCounterName>;
+
+export function createCounters(): CheetahCounters {
+  return new Counters<CheetahCounterName>([
+    ...EVENT_NAMES,
+    ...STATUSES.map((status): CheetahCounterName => `responses${status}`),
+  ]);
+}
+
+export function countResponse(counters: CheetahCounters, status: number): void {
+  counters.increment(STATUS_INDEX[status] as number);
+}

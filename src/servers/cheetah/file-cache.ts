@@ -1,0 +1,443 @@
+/**
+ * The file cache: bodies of files in the arena, sent and sent again from where they lie, and what is known about paths.
+ *
+ * The hot path is `find` and `isFresh`: no string, no allocation, no disk. Everything else is asynchronous: a path that is
+ * unknown or too long unchecked is looked up on disk while its requests wait, and many wait for one lookup. A path in use
+ * is checked again ahead of time, so that requests for it never wait.
+ *
+ * Memory: bodies belong to their versions. A version that is no longer current goes when the last send queue has released
+ * it; a current one may be evicted when nobody is being sent it.
+ */
+import type { BlockAllocator } from '../../runtime/block-allocator.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import type { Log } from '../../runtime/log.ts';
+import type { RegionOwner } from '../../tcp/tcb.ts';
+import type { Bytes } from '../../wire/bytes.ts';
+import type { Responder } from '../http/response.ts';
+import { decodePath, directoryLocation } from '../http/target.ts';
+import { CachedFile, FileVersion } from './cached-file.ts';
+import { type CheetahCounters, LOADED_BYTES, LOOKUPS, VERSIONS_EVICTED, VERSIONS_LOADED } from './counters.ts';
+import {
+  type FileIdentity,
+  type FileSource,
+  FOUND_DIRECTORY,
+  FOUND_FILE,
+  FOUND_FORBIDDEN,
+  FOUND_NOTHING,
+  type Found,
+  kindOfError,
+  type OpenFile,
+  sameIdentity,
+  sameVersion,
+} from './disk.ts';
+import {
+  ENTRY_FILE,
+  ENTRY_NEW,
+  ENTRY_REDIRECT,
+  ENTRY_STATUS,
+  type LookupWaiter,
+  MAX_KEY_BYTES,
+  PathEntry,
+  PathTable,
+} from './path-table.ts';
+import type { CheetahLimits } from './settings.ts';
+
+/** Reads of a file that keeps changing while it is read. */
+const READ_ATTEMPTS = 4;
+/** A file changed this shortly before it was read may change again without its time moving: kernel clock granularity. */
+const RACY_MS = 20;
+/** The cache takes no file longer than its own length divided by this. */
+const LARGEST_SHARE = 4;
+
+export interface FileCacheOptions {
+  readonly bytes: Bytes;
+  readonly bodies: BlockAllocator;
+  readonly source: FileSource;
+  readonly responder: Responder;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly limits: CheetahLimits;
+  readonly counters: CheetahCounters;
+  /** Called after waiters have been served outside a turn. */
+  readonly wake: () => void;
+}
+
+export class FileCache implements RegionOwner {
+  /** Lookups and loads that are running. */
+  pending = 0;
+  /** Versions that hold memory: current ones and those still being sent. */
+  liveVersions = 0;
+  private readonly bytes: Bytes;
+  private readonly bodies: BlockAllocator;
+  private readonly source: FileSource;
+  private readonly responder: Responder;
+  private readonly clock: Clock;
+  private readonly log: Log;
+  private readonly limits: CheetahLimits;
+  private readonly counters: CheetahCounters;
+  private readonly wake: () => void;
+  private readonly table: PathTable;
+  private readonly files = new Map<string, CachedFile>();
+  private readonly versions: (FileVersion | null)[] = [];
+  private readonly freeTokens: number[] = [];
+  private hand = 0;
+  private serial = 0;
+  private closed = false;
+
+  constructor(options: FileCacheOptions) {
+    this.bytes = options.bytes;
+    this.bodies = options.bodies;
+    this.source = options.source;
+    this.responder = options.responder;
+    this.clock = options.clock;
+    this.log = options.log;
+    this.limits = options.limits;
+    this.counters = options.counters;
+    this.wake = options.wake;
+    this.table = new PathTable(options.limits.maxPaths);
+  }
+
+  /** Files longer than this are sent past the cache. */
+  get largestBodyBytes(): number {
+    return Math.floor(this.limits.cacheBytes / LARGEST_SHARE);
+  }
+
+  // The hot path.
+
+  /** What is known about the path that lies at `at`. */
+  find(bytes: Bytes, at: number, length: number, hash: number): PathEntry | null {
+    return this.table.find(bytes, at, length, hash);
+  }
+
+  /** Whether the entry may be answered from as it is; has it checked in the background when it soon may not. */
+  isFresh(entry: PathEntry, nowMs: number): boolean {
+    const { revalidateMs } = this.limits;
+    const ageMs = (nowMs - entry.checkedMs) | 0;
+    if (entry.kind === ENTRY_NEW || ageMs >= revalidateMs) return false;
+    if (entry.kind === ENTRY_FILE && !isServable(entry.file)) return false;
+    if (ageMs * 2 >= revalidateMs && !entry.checking) this.startCheck(entry);
+    return true;
+  }
+
+  /** A region of a version's body is being sent. */
+  retain(version: FileVersion): void {
+    version.references++;
+    version.used = true;
+  }
+
+  /** Lets go of a reference to the version with this token. */
+  release(token: number): void {
+    const version = this.versions[token];
+    if (version === null || version === undefined) throw new RangeError(`no version ${token} to release`);
+    if (--version.references > 0) return;
+    if (version.bodyAt !== 0) this.bodies.free(version.bodyAt);
+    this.responder.discard(version.full);
+    this.responder.discard(version.notModified);
+    this.versions[token] = null;
+    this.freeTokens.push(token);
+    this.liveVersions--;
+  }
+
+  // Lookups.
+
+  /** An entry for a path that `find` does not know. */
+  createEntry(bytes: Bytes, at: number, length: number, hash: number): PathEntry {
+    const path = decodePath(bytes, at, length);
+    const key = length <= MAX_KEY_BYTES ? bytes.slice(at, at + length) : new Uint8Array(0);
+    const entry = new PathEntry(key, hash, path.segments, path.directory);
+    entry.status = path.status;
+    if (length > MAX_KEY_BYTES) return entry;
+    const old = this.table.insert(entry);
+    if (old !== null && !old.checking) this.detach(old);
+    return entry;
+  }
+
+  /** Has `waiter.lookedUp` called, never before this returns, when the entry has been checked. */
+  wait(entry: PathEntry, waiter: LookupWaiter): void {
+    entry.waiters.push(waiter);
+    if (!entry.checking) this.startCheck(entry);
+    else if (((this.nowMs() - entry.checkBeganMs) | 0) >= this.limits.revalidateMs) entry.checkAgain = true;
+  }
+
+  /** The waiter is gone. */
+  cancel(entry: PathEntry, waiter: LookupWaiter): void {
+    const index = entry.waiters.indexOf(waiter);
+    if (index >= 0) entry.waiters.splice(index, 1);
+  }
+
+  /** Forgets everything; what is being sent is released by those who send it. */
+  close(): void {
+    this.closed = true;
+    this.table.clear((entry) => {
+      if (!entry.checking) this.detach(entry);
+    });
+    for (const file of [...this.files.values()]) this.dropCurrent(file);
+  }
+
+  private startCheck(entry: PathEntry): void {
+    entry.checking = true;
+    entry.checkBeganMs = this.nowMs();
+    this.pending++;
+    this.counters.increment(LOOKUPS);
+    void this.check(entry);
+  }
+
+  private async check(entry: PathEntry): Promise<void> {
+    try {
+      do {
+        entry.checkAgain = false;
+        entry.checkBeganMs = this.nowMs();
+        await this.checkOnce(entry);
+        entry.checkedMs = entry.checkBeganMs;
+      } while (entry.checkAgain);
+    } catch (error) {
+      this.log.error({ error, path: entry.segments.join('/') }, 'lookup failed');
+      this.refuse(entry, 500);
+    }
+    entry.checking = false;
+    this.pending--;
+    const { waiters } = entry;
+    entry.waiters = [];
+    for (const waiter of waiters) waiter.lookedUp(entry);
+    // Nobody finds it any more: it must not keep its file.
+    if (!entry.inTable && !entry.checking) this.detach(entry);
+    this.wake();
+  }
+
+  private async checkOnce(entry: PathEntry): Promise<void> {
+    // A path that was refused as soon as it was decoded names nothing on disk.
+    if (entry.segments.length === 0 && entry.status !== 0) {
+      await null;
+      this.refuse(entry, entry.status);
+      return;
+    }
+    const { segments } = entry;
+    const found = await this.source.find(entry.directory ? [...segments, 'index.html'] : segments);
+    if (found.kind === FOUND_FILE && found.identity !== null) await this.checkFile(entry, found, found.identity);
+    else if (found.kind === FOUND_DIRECTORY && !entry.directory) this.redirect(entry);
+    else this.refuse(entry, statusOfKind(found.kind));
+  }
+
+  private async checkFile(entry: PathEntry, found: Found, identity: FileIdentity): Promise<void> {
+    const file = this.fileFor(found.realPath);
+    this.attach(entry, file);
+    // A load that was already running may have begun before the file became what was found.
+    if (file.loading !== null) await file.loading;
+    let status = 0;
+    if (!isCurrent(file, identity)) {
+      if (file.loading === null) {
+        file.loading = this.load(file);
+        this.pending++;
+      }
+      status = await file.loading;
+    }
+    if (status !== 0) this.refuse(entry, status);
+    else entry.kind = ENTRY_FILE;
+  }
+
+  private refuse(entry: PathEntry, status: number): void {
+    this.detach(entry);
+    entry.kind = ENTRY_STATUS;
+    entry.status = status;
+  }
+
+  private redirect(entry: PathEntry): void {
+    this.detach(entry);
+    entry.kind = ENTRY_REDIRECT;
+    entry.location = directoryLocation(entry.segments);
+  }
+
+  // Files and their versions.
+
+  private fileFor(realPath: string): CachedFile {
+    let file = this.files.get(realPath);
+    if (file === undefined) {
+      file = new CachedFile(realPath);
+      this.files.set(realPath, file);
+    }
+    return file;
+  }
+
+  private attach(entry: PathEntry, file: CachedFile): void {
+    if (entry.file === file) return;
+    this.detach(entry);
+    entry.file = file;
+    file.entries++;
+  }
+
+  private detach(entry: PathEntry): void {
+    const { file } = entry;
+    if (file === null) return;
+    entry.file = null;
+    entry.kind = ENTRY_NEW;
+    file.entries--;
+    this.forgetUnused(file);
+  }
+
+  private forgetUnused(file: CachedFile): void {
+    if (file.entries > 0 || file.version !== null || file.loading !== null) return;
+    if (this.files.get(file.realPath) === file) this.files.delete(file.realPath);
+  }
+
+  /** Reads the file into a new version, or finds that it is to be streamed; returns 0 or the status of a failure. */
+  private async load(file: CachedFile): Promise<number> {
+    // The caller stores the promise before anything of this can end.
+    await null;
+    let status = 503;
+    try {
+      for (let attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
+        const opened = await this.source.open(file.realPath);
+        let done = false;
+        try {
+          done = await this.readVersion(file, opened);
+        } finally {
+          await opened.close();
+        }
+        if (done) {
+          status = 0;
+          break;
+        }
+      }
+    } catch (error) {
+      status = statusOfKind(kindOfError(error));
+      this.log.debug({ error, path: file.realPath }, 'file could not be read');
+    }
+    if (status !== 0) this.dropCurrent(file);
+    file.loading = null;
+    this.pending--;
+    this.forgetUnused(file);
+    return status;
+  }
+
+  /** False when the file changed while it was read. */
+  private async readVersion(file: CachedFile, opened: OpenFile): Promise<boolean> {
+    const wallMs = this.clock.wallMs();
+    const before = await opened.identity();
+    const at = before.bytes > this.largestBodyBytes ? 0 : this.makeRoom(before.bytes);
+    if (at === 0 && before.bytes > 0) {
+      this.dropCurrent(file);
+      file.streamed = true;
+      return true;
+    }
+    let kept = false;
+    try {
+      const read = await readFully(opened, this.bytes, at, before.bytes);
+      const after = await opened.identity();
+      if (read !== before.bytes || !sameIdentity(before, after)) return false;
+      kept = this.install(file, after, at, isRacy(after, wallMs));
+      return true;
+    } finally {
+      if (!kept && at !== 0) this.bodies.free(at);
+    }
+  }
+
+  /** Makes what was read the current version; false when it is what the current version holds already. */
+  private install(file: CachedFile, identity: FileIdentity, at: number, racy: boolean): boolean {
+    const old = file.version;
+    let salt = '';
+    if (old !== null && sameVersion(old.identity, identity)) {
+      if (this.sameBody(old, at, identity.bytes)) {
+        old.identity = identity;
+        old.racy = racy;
+        return false;
+      }
+      salt = `${this.clock.wallMs()} ${this.serial++}`;
+    }
+    this.dropCurrent(file);
+    file.streamed = false;
+    const version = new FileVersion(file, identity, at, identity.bytes, salt, this.responder.wallSeconds);
+    version.racy = racy;
+    version.references = 1;
+    version.token = this.freeTokens.pop() ?? this.versions.length;
+    this.versions[version.token] = version;
+    this.liveVersions++;
+    file.version = version;
+    this.counters.increment(VERSIONS_LOADED);
+    this.counters.add(LOADED_BYTES, identity.bytes);
+    if (this.closed) this.dropCurrent(file);
+    return true;
+  }
+
+  private sameBody(version: FileVersion, at: number, length: number): boolean {
+    const old = this.bytes.subarray(version.bodyAt, version.bodyAt + version.bodyBytes);
+    return version.bodyBytes === length && Buffer.compare(old, this.bytes.subarray(at, at + length)) === 0;
+  }
+
+  /** The current version is current no more; it stays for as long as it is being sent. */
+  private dropCurrent(file: CachedFile): void {
+    const { version } = file;
+    if (version === null) return;
+    file.version = null;
+    this.release(version.token);
+  }
+
+  /** Memory for a body, others evicted for it where needed; 0 when there is none (or nothing to store). */
+  private makeRoom(bytes: number): number {
+    while (this.liveVersions >= this.limits.maxVersions && this.evictOne());
+    if (bytes === 0) return 0;
+    let at = this.bodies.allocate(bytes);
+    while (at === 0 && this.evictOne()) at = this.bodies.allocate(bytes);
+    return at;
+  }
+
+  /** CLOCK: evicts the next version that nobody is being sent and that was not sent since the hand last passed. */
+  private evictOne(): boolean {
+    for (let steps = 2 * this.versions.length; steps > 0; steps--) {
+      this.hand = this.hand + 1 < this.versions.length ? this.hand + 1 : 0;
+      const version = this.versions[this.hand] ?? null;
+      if (version === null || version.references !== 1 || version.file.version !== version) continue;
+      if (version.used) {
+        version.used = false;
+        continue;
+      }
+      const { file } = version;
+      this.dropCurrent(file);
+      this.forgetUnused(file);
+      this.counters.increment(VERSIONS_EVICTED);
+      return true;
+    }
+    return false;
+  }
+
+  /** Lets go of every head block that is kept for later, to make room for those that are needed now. */
+  discardHeads(): void {
+    for (const version of this.versions) {
+      if (version === null) continue;
+      this.responder.discard(version.full);
+      this.responder.discard(version.notModified);
+    }
+  }
+
+  private nowMs(): number {
+    return (this.clock.nowUs() / 1000) | 0;
+  }
+}
+
+function isServable(file: CachedFile | null): boolean {
+  return file !== null && (file.version !== null || file.streamed);
+}
+
+/** Whether the cache holds the file as it was found. A streamed file is looked at anew each time: it may have shrunk. */
+function isCurrent(file: CachedFile, identity: FileIdentity): boolean {
+  const { version } = file;
+  return version !== null && !version.racy && sameIdentity(version.identity, identity);
+}
+
+function isRacy(identity: FileIdentity, wallMs: number): boolean {
+  return Math.abs(wallMs - Number(identity.mtimeNs / 1_000_000n)) < RACY_MS;
+}
+
+async function readFully(opened: OpenFile, target: Uint8Array, at: number, length: number): Promise<number> {
+  let read = 0;
+  while (read < length) {
+    const count = await opened.read(target, at + read, length - read, read);
+    if (count === 0) break;
+    read += count;
+  }
+  return read;
+}
+
+function statusOfKind(kind: number): number {
+  if (kind === FOUND_NOTHING || kind === FOUND_DIRECTORY) return 404;
+  return kind === FOUND_FORBIDDEN ? 403 : 503;
+}

@@ -1,0 +1,66 @@
+/** What an embedder may choose about Cheetah; every limit of its code is named here, with its default. */
+import type { RequestLimits } from '../http/request.ts';
+
+export interface CheetahLimits extends RequestLimits {
+  /** Memory for file contents. A file longer than a quarter of it is sent past the cache. */
+  readonly cacheBytes: number;
+  /** File versions kept, however small. */
+  readonly maxVersions: number;
+  /** Request paths remembered, answers like 404 among them. */
+  readonly maxPaths: number;
+  /** How long an answer holds before the disk is asked again: a changed file is served at most this much later. */
+  readonly revalidateMs: number;
+  /** Memory for response heads and for request heads that arrive in pieces. */
+  readonly headMemoryBytes: number;
+  /** Memory for all files being sent past the cache, and the piece they are read in. */
+  readonly streamMemoryBytes: number;
+  readonly streamChunkBytes: number;
+  /** Longest request body that is read over, framing included. */
+  readonly maxBodyBytes: number;
+  /** Time for a request's head to arrive, and for its body. */
+  readonly headTimeoutUs: number;
+  /** How long a connection may rest between requests. */
+  readonly idleTimeoutUs: number;
+  /** How long a client may take nothing of what is queued for it. */
+  readonly sendTimeoutUs: number;
+  /** Queued bytes beyond which no further request is read; not below TCP's `sendLowWaterBytes`. */
+  readonly pipelineBytes: number;
+  /** Requests answered on one connection, 0 for any number. */
+  readonly maxRequests: number;
+  /** How long `close` waits for running responses before it resets them. */
+  readonly graceUs: number;
+}
+
+export const DEFAULT_LIMITS: CheetahLimits = {
+  maxHeadBytes: 8192,
+  maxTargetBytes: 4096,
+  maxFields: 100,
+  cacheBytes: 256 * 1024 * 1024,
+  maxVersions: 16_384,
+  maxPaths: 16_384,
+  revalidateMs: 100,
+  headMemoryBytes: 16 * 1024 * 1024,
+  streamMemoryBytes: 32 * 1024 * 1024,
+  streamChunkBytes: 256 * 1024,
+  maxBodyBytes: 64 * 1024,
+  headTimeoutUs: 30_000_000,
+  idleTimeoutUs: 60_000_000,
+  sendTimeoutUs: 60_000_000,
+  pipelineBytes: 256 * 1024,
+  maxRequests: 0,
+  graceUs: 5_000_000,
+};
+
+/** Throws `RangeError` for limits that contradict each other or make no sense. */
+export function checkLimits(limits: CheetahLimits): void {
+  for (const [name, value] of Object.entries(limits)) {
+    const smallest = name === 'maxRequests' || name === 'revalidateMs' ? 0 : 1;
+    if (!Number.isSafeInteger(value) || value < smallest) throw new RangeError(`${name} cannot be ${value}`);
+  }
+  if (limits.maxTargetBytes > limits.maxHeadBytes) {
+    throw new RangeError(`maxTargetBytes ${limits.maxTargetBytes} is more than maxHeadBytes ${limits.maxHeadBytes}`);
+  }
+  if (limits.streamChunkBytes > limits.streamMemoryBytes) {
+    throw new RangeError('streamChunkBytes is more than streamMemoryBytes');
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * Header blocks: response heads written into the arena once and sent from there any number of times.
+ *
+ * A block is immutable. Whoever keeps it for later use and every send queue it lies in hold a reference; the last one to
+ * let go gives the memory back. A new Date therefore means a new block, and what is under way still says the old one.
+ */
+import type { BlockAllocator } from '../../runtime/block-allocator.ts';
+import type { RegionOwner } from '../../tcp/tcb.ts';
+import { type Bytes, setU8, wordAt } from '../../wire/bytes.ts';
+
+/** No block: there was no memory. */
+export const NO_BLOCK = 0;
+
+const FIRST_CAPACITY = 256;
+
+export class HeaderBlocks implements RegionOwner {
+  /** Blocks written so far. */
+  built = 0;
+  /** Blocks that somebody holds. */
+  live = 0;
+  private readonly bytes: Bytes;
+  private readonly memory: BlockAllocator;
+  private capacity = FIRST_CAPACITY;
+  private atOf = new Int32Array(FIRST_CAPACITY);
+  private bytesOf = new Int32Array(FIRST_CAPACITY);
+  private references = new Int32Array(FIRST_CAPACITY);
+  private nextFree = new Int32Array(FIRST_CAPACITY);
+  private firstFree = NO_BLOCK;
+  private unused = NO_BLOCK + 1;
+
+  constructor(bytes: Bytes, memory: BlockAllocator) {
+    this.bytes = bytes;
+    this.memory = memory;
+  }
+
+  /** Writes a block of ASCII text; the caller holds its first reference. `NO_BLOCK` when memory has run out. */
+  create(text: string): number {
+    const at = this.memory.allocate(text.length);
+    if (at === 0) return NO_BLOCK;
+    for (let i = 0; i < text.length; i++) setU8(this.bytes, at + i, text.charCodeAt(i));
+    const block = this.takeIndex();
+    this.atOf[block] = at;
+    this.bytesOf[block] = text.length;
+    this.references[block] = 1;
+    this.built++;
+    this.live++;
+    return block;
+  }
+
+  at(block: number): number {
+    return wordAt(this.atOf, block);
+  }
+
+  length(block: number): number {
+    return wordAt(this.bytesOf, block);
+  }
+
+  retain(block: number): void {
+    this.references[block] = wordAt(this.references, block) + 1;
+  }
+
+  /** Lets go of one reference. */
+  release(block: number): void {
+    const left = wordAt(this.references, block) - 1;
+    this.references[block] = left;
+    if (left > 0) return;
+    if (left < 0) throw new RangeError(`header block ${block} released once too often`);
+    this.memory.free(wordAt(this.atOf, block));
+    this.nextFree[block] = this.firstFree;
+    this.firstFree = block;
+    this.live--;
+  }
+
+  private takeIndex(): number {
+    const block = this.firstFree;
+    if (block !== NO_BLOCK) {
+      this.firstFree = wordAt(this.nextFree, block);
+      return block;
+    }
+    if (this.unused === this.capacity) this.grow();
+    return this.unused++;
+  }
+
+  private grow(): void {
+    this.capacity *= 2;
+    this.atOf = doubled(this.atOf);
+    this.bytesOf = doubled(this.bytesOf);
+    this.references = doubled(this.references);
+    this.nextFree = doubled(this.nextFree);
+  }
+}
+
+function doubled(old: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
+  const longer = new Int32Array(old.length * 2);
+  longer.set(old);
+  return longer;
+}

@@ -1,0 +1,109 @@
+/**
+ * The user calls on a connection (RFC 9293 section 3.9.1): SEND, RECEIVE, CLOSE, ABORT. OPEN is `Tcp.listen` and
+ * `Tcp.connect`. Calls change state and mark; segments are built in the turn's output phase. After calls from outside a
+ * turn the application wakes its stack.
+ */
+
+import { unreadBytes } from './receive-queue.ts';
+import { enqueueRegion } from './send-queue.ts';
+import { seqAdd, seqDistance } from './sequence.ts';
+import { CLOSE_WAIT, CLOSED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, maySend, SYN_SENT, setState } from './state.ts';
+import type { RegionOwner, Tcb } from './tcb.ts';
+import { startSlowTimer } from './timers.ts';
+import { windowUpdateDue } from './window.ts';
+
+/** Reads and clears the connection's events. */
+export function takeEvents(connection: Tcb): number {
+  const { events } = connection;
+  connection.events = 0;
+  return events;
+}
+
+/** Bytes that have arrived in order and were not consumed. */
+export function readableBytes(connection: Tcb): number {
+  return unreadBytes(connection);
+}
+
+/** Arena offset of the first unread byte; valid until it is consumed or `ready` returns. */
+export function readableAt(connection: Tcb): number {
+  return connection.tcp.receiveQueues.readableAt(connection);
+}
+
+/** How many unread bytes lie together from `readableAt` on; 0 when there are none. */
+export function readableLength(connection: Tcb): number {
+  return connection.tcp.receiveQueues.readableLength(connection);
+}
+
+/** RECEIVE: the application is done with the first `count` unread bytes. Throws `RangeError` beyond them. */
+export function consume(connection: Tcb, count: number): void {
+  if (count < 0 || count > unreadBytes(connection)) throw new RangeError(`${count} bytes are not there to consume`);
+  const { tcp } = connection;
+  tcp.receiveQueues.consume(connection, count);
+  if (connection.lingering) {
+    if (unreadBytes(connection) === 0) tcp.finishLingering(connection);
+  } else if (windowUpdateDue(tcp, connection)) {
+    connection.ackNow = true;
+    tcp.wantOutput(connection);
+  }
+}
+
+/**
+ * SEND: queues a region of the arena. It belongs to the application and must not change until `owner.release(token)`.
+ * On a connection that cannot send any more the region is released at once. Throws `RangeError` for an empty region and
+ * after `closeSend`.
+ */
+export function send(connection: Tcb, at: number, length: number, owner: RegionOwner | null, token: number): void {
+  if (length <= 0) throw new RangeError(`a region of ${length} bytes cannot be sent`);
+  if (connection.state === CLOSED) {
+    if (owner !== null) owner.release(token);
+    return;
+  }
+  if (connection.finQueued) throw new RangeError('send after close');
+  const { tcp } = connection;
+  enqueueRegion(tcp.regions, connection, at, length, owner, token);
+  if (queuedBytes(connection) > tcp.settings.sendLowWaterBytes) connection.writableWanted = true;
+  tcp.wantOutput(connection);
+}
+
+/** Bytes queued that the peer has not acknowledged. */
+export function queuedBytes(connection: Tcb): number {
+  const bytes = seqDistance(connection.sndEnd, connection.sndUna);
+  return Math.max(0, bytes);
+}
+
+/** CLOSE of the sending half: a FIN follows what is queued; the application goes on reading. */
+export function closeSend(connection: Tcb): void {
+  if (connection.state === CLOSED || connection.finQueued) return;
+  const { tcp } = connection;
+  if (connection.state === SYN_SENT) {
+    tcp.finish(connection, '');
+    return;
+  }
+  connection.finQueued = true;
+  // In SYN-RECEIVED the FIN waits for ESTABLISHED.
+  if (maySend(connection.state)) setState(connection, connection.state === CLOSE_WAIT ? LAST_ACK : FIN_WAIT_1);
+  tcp.wantOutput(connection);
+}
+
+/**
+ * CLOSE of both halves: like `closeSend`, and what has arrived or will arrive is thrown away. A peer that never closes its
+ * half is waited for no longer than `finWait2Us`.
+ */
+export function close(connection: Tcb): void {
+  const { tcp } = connection;
+  if (connection.lingering) {
+    tcp.finishLingering(connection);
+    return;
+  }
+  if (connection.state === CLOSED) return;
+  connection.readClosed = true;
+  connection.readSeq = seqAdd(connection.rcvNxt, connection.finReceived ? -1 : 0);
+  tcp.receiveQueues.discard(connection);
+  closeSend(connection);
+  if (connection.state === FIN_WAIT_2) startSlowTimer(tcp, connection);
+}
+
+/** ABORT: a reset for the peer; everything queued is released. `EVENT_CLOSED` follows with ECONNABORTED. */
+export function abort(connection: Tcb): void {
+  connection.tcp.abort(connection, 'ECONNABORTED');
+}

@@ -1,0 +1,54 @@
+/** What TCP counts; drops are counted by reason beside it. */
+
+const NAMES = [
+  'segmentsReceived',
+  'segmentsSent',
+  'payloadBytesReceived',
+  'payloadBytesSent',
+  'bytesRetransmitted',
+  'segmentsRetransmitted',
+  'fastRetransmits',
+  'timeouts',
+  'windowProbes',
+  'keepAliveProbes',
+  'outOfOrderSegments',
+  'duplicateSegments',
+  'pureAcksSent',
+  'resetsSent',
+  'resetsReceived',
+  'challengeAcks',
+  'repliesDropped',
+  'activeOpens',
+  'passiveOpens',
+  'established',
+  'connectionsTimedOut',
+  'timeWaitEvicted',
+  'payloadBytesSummed',
+] as const;
+
+export type TcpCounterName = (typeof NAMES)[number];
+export const TCP_COUNTER_NAMES: readonly TcpCounterName[] = NAMES;
+
+export const SEGMENTS_RECEIVED = NAMES.indexOf('segmentsReceived');
+export const SEGMENTS_SENT = NAMES.indexOf('segmentsSent');
+export const PAYLOAD_BYTES_RECEIVED = NAMES.indexOf('payloadBytesReceived');
+export const PAYLOAD_BYTES_SENT = NAMES.indexOf('payloadBytesSent');
+export const BYTES_RETRANSMITTED = NAMES.indexOf('bytesRetransmitted');
+export const SEGMENTS_RETRANSMITTED = NAMES.indexOf('segmentsRetransmitted');
+export const FAST_RETRANSMITS = NAMES.indexOf('fastRetransmits');
+export const TIMEOUTS = NAMES.indexOf('timeouts');
+export const WINDOW_PROBES = NAMES.indexOf('windowProbes');
+export const KEEP_ALIVE_PROBES = NAMES.indexOf('keepAliveProbes');
+export const OUT_OF_ORDER_SEGMENTS = NAMES.indexOf('outOfOrderSegments');
+export const DUPLICATE_SEGMENTS = NAMES.indexOf('duplicateSegments');
+export const PURE_ACKS_SENT = NAMES.indexOf('pureAcksSent');
+export const RESETS_SENT = NAMES.indexOf('resetsSent');
+export const RESETS_RECEIVED = NAMES.indexOf('resetsReceived');
+export const CHALLENGE_ACKS = NAMES.indexOf('challengeAcks');
+export const REPLIES_DROPPED = NAMES.indexOf('repliesDropped');
+export const ACTIVE_OPENS = NAMES.indexOf('activeOpens');
+export const PASSIVE_OPENS = NAMES.indexOf('passiveOpens');
+export const ESTABLISHED_TOTAL = NAMES.indexOf('established');
+export const CONNECTIONS_TIMED_OUT = NAMES.indexOf('connectionsTimedOut');
+export const TIME_WAIT_EVICTED = NAMES.indexOf('timeWaitEvicted');
+export const PAYLOAD_BYTES_SUMMED = NAMES.indexOf('payloadBytesSummed');

@@ -1,0 +1,64 @@
+/** SEGMENT ARRIVES in SYN-SENT (RFC 9293 section 3.10.7.3). */
+import { DROP_TCP_ACK, DROP_TCP_FLAGS } from '../wire/drop-reasons.ts';
+import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
+import { RESETS_RECEIVED } from './counters.ts';
+import { processText } from './input-synchronized.ts';
+import { acceptSyn, establish } from './open.ts';
+import { sampleFromAck } from './rtt.ts';
+import type { Segment } from './segment.ts';
+import { seqAdd, seqAfter, seqBeforeOrAt, toSeq } from './sequence.ts';
+import { SYN_RECEIVED, setState } from './state.ts';
+import type { Tcb } from './tcb.ts';
+import type { Tcp } from './tcp.ts';
+import { stopRetransmitTimer } from './timers.ts';
+
+export function synSentArrives(tcp: Tcp, tcb: Tcb, segment: Segment): void {
+  const { flags } = segment;
+  // First, the ACK bit: it must cover our SYN and nothing we have not sent.
+  if ((flags & TCP_ACK) !== 0 && (seqBeforeOrAt(segment.ack, tcb.iss) || seqAfter(segment.ack, tcb.sndMax))) {
+    tcp.drops.increment(DROP_TCP_ACK);
+    if ((flags & TCP_RST) === 0 && tcp.takeChallenge()) {
+      tcp.reply(tcb.remoteAddress, tcb.remotePort, tcb.localPort, segment.ack, toSeq(0), TCP_RST, 0);
+    }
+    return;
+  }
+  // Second, the RST bit.
+  if ((flags & TCP_RST) !== 0) {
+    if ((flags & TCP_ACK) === 0) {
+      tcp.drops.increment(DROP_TCP_FLAGS);
+      return;
+    }
+    tcp.counters.increment(RESETS_RECEIVED);
+    tcp.finish(tcb, 'ECONNREFUSED');
+    return;
+  }
+  // Fourth, the SYN bit; fifth, without SYN or RST the segment is dropped.
+  if ((flags & TCP_SYN) === 0) {
+    tcp.drops.increment(DROP_TCP_FLAGS);
+    return;
+  }
+  acceptSyn(tcp, tcb, segment);
+  if ((flags & TCP_ACK) === 0) {
+    // Simultaneous open: our SYN again, now with the acknowledgment of theirs.
+    setState(tcb, SYN_RECEIVED);
+    tcb.sndNxt = tcb.iss;
+    tcb.synNow = true;
+    tcp.wantOutput(tcb);
+    return;
+  }
+  tcb.sndUna = segment.ack;
+  tcb.sndNxt = segment.ack;
+  tcb.sndWl2 = segment.ack;
+  const echoUs = segment.options.hasTimestamps
+    ? ((tcp.timestamp(tcb.tsOffset) - segment.options.tsEcho) | 0) * 1000
+    : -1;
+  sampleFromAck(tcb, tcp.settings, segment.ack, tcp.nowUs, echoUs);
+  stopRetransmitTimer(tcp, tcb);
+  tcb.ackNow = true;
+  establish(tcp, tcb);
+  // Seventh and eighth: text and FIN of the SYN are processed like any other.
+  if (segment.payloadBytes > 0 || (flags & TCP_FIN) !== 0) {
+    segment.seq = seqAdd(segment.seq, 1);
+    processText(tcp, tcb, segment);
+  }
+}

@@ -1,0 +1,346 @@
+/**
+ * SEGMENT ARRIVES in SYN-RECEIVED and the synchronized states (RFC 9293 section 3.10.7.4): one function for each of the
+ * RFC's checks, in its order. TIME-WAIT is not here: its TCB is gone (input-time-wait.ts).
+ */
+import {
+  DROP_TCP_ACK,
+  DROP_TCP_FLAGS,
+  DROP_TCP_MEMORY,
+  DROP_TCP_PAWS,
+  DROP_TCP_RST,
+  DROP_TCP_SEQUENCE,
+} from '../wire/drop-reasons.ts';
+import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
+import { CHALLENGE_ACKS, DUPLICATE_SEGMENTS, OUT_OF_ORDER_SEGMENTS, RESETS_RECEIVED } from './counters.ts';
+import { establish } from './open.ts';
+import { acknowledgedNew, duplicateAck, flightBytes } from './recovery.ts';
+import { sampleFromAck } from './rtt.ts';
+import type { Segment } from './segment.ts';
+import { releaseAcknowledged } from './send-queue.ts';
+import {
+  type Seq,
+  seqAdd,
+  seqAfter,
+  seqAfterOrAt,
+  seqBefore,
+  seqBeforeOrAt,
+  seqDistance,
+  seqMax,
+  toSeq,
+} from './sequence.ts';
+import {
+  CLOSE_WAIT,
+  CLOSING,
+  ESTABLISHED,
+  FIN_WAIT_1,
+  FIN_WAIT_2,
+  LAST_ACK,
+  mayReceive,
+  SYN_RECEIVED,
+  setState,
+} from './state.ts';
+import { EVENT_PEER_CLOSED, EVENT_READABLE, EVENT_WRITABLE, type Tcb } from './tcb.ts';
+import type { Tcp } from './tcp.ts';
+import { startRetransmitTimer, startSlowTimer, stopRetransmitTimer } from './timers.ts';
+import { receiveWindow } from './window.ts';
+
+/** RFC 7323 5.5: a connection idle for longer than this has outlived its recent timestamp. */
+const TS_RECENT_LIFETIME_US = 24 * 86_400 * 1_000_000;
+
+export function synchronizedArrives(tcp: Tcp, tcb: Tcb, segment: Segment): void {
+  if (tcb.state === SYN_RECEIVED && repeatsSyn(tcp, tcb, segment)) return;
+  if (!checkTimestamps(tcp, tcb, segment)) return;
+  if (!checkSequence(tcp, tcb, segment)) return; // first
+  recordTimestamp(tcp, tcb, segment);
+  if ((segment.flags & TCP_RST) !== 0) {
+    processReset(tcp, tcb, segment); // second
+    return;
+  }
+  // Third, security: RFC 9293 appendix A.1 leaves it out.
+  if ((segment.flags & TCP_SYN) !== 0) {
+    challenge(tcp, tcb); // fourth (RFC 5961 4.2, for SYN-RECEIVED too)
+    return;
+  }
+  if (!processAck(tcp, tcb, segment)) return; // fifth
+  // Sixth, the URG bit: urgent text is text, delivered in its place (RFC 6093 asks for no more).
+  processText(tcp, tcb, segment); // seventh and eighth
+}
+
+/**
+ * The peer's SYN again while we wait for its acknowledgment: ours was lost, or both opened at once. A SYN-ACK counts as
+ * the acknowledgment it carries (RFC 9293 figure 8); a bare SYN is answered once more. True: the segment is dealt with.
+ */
+function repeatsSyn(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
+  if ((segment.flags & (TCP_SYN | TCP_RST)) !== TCP_SYN || segment.seq !== tcb.irs) return false;
+  if ((segment.flags & TCP_ACK) === 0) {
+    tcb.synNow = true;
+    tcp.wantOutput(tcb);
+    return true;
+  }
+  segment.flags &= ~TCP_SYN;
+  segment.seq = seqAdd(segment.seq, 1);
+  segment.length--;
+  return false;
+}
+
+/** PAWS (RFC 7323 5.3 R1), and the rule that a negotiated timestamp is on every segment but a reset (3.2). */
+function checkTimestamps(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
+  if (!tcb.timestamps || (segment.flags & TCP_RST) !== 0) return true;
+  const { options } = segment;
+  if (!options.hasTimestamps) {
+    tcp.drops.increment(DROP_TCP_PAWS);
+    return false;
+  }
+  if (((options.tsValue - tcb.tsRecent) | 0) >= 0) return true;
+  if (tcp.nowUs - tcb.tsRecentUs > TS_RECENT_LIFETIME_US) return true;
+  tcp.drops.increment(DROP_TCP_PAWS);
+  acknowledgeNow(tcp, tcb);
+  return false;
+}
+
+/** RFC 7323 5.3 R3 (4.3): remember the timestamp of the segment that the next acknowledgment answers. */
+function recordTimestamp(tcp: Tcp, tcb: Tcb, segment: Segment): void {
+  const { options } = segment;
+  if (!tcb.timestamps || !options.hasTimestamps || !seqBeforeOrAt(segment.seq, tcb.lastAckSent)) return;
+  if (((options.tsValue - tcb.tsRecent) | 0) < 0 && tcp.nowUs - tcb.tsRecentUs <= TS_RECENT_LIFETIME_US) return;
+  tcb.tsRecent = options.tsValue;
+  tcb.tsRecentUs = tcp.nowUs;
+}
+
+/** First, the sequence number: RFC 9293's four cases of an acceptable segment. */
+function checkSequence(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
+  const window = receiveWindow(tcb);
+  const offset = seqDistance(segment.seq, tcb.rcvNxt);
+  if (segment.length === 0) {
+    if (window === 0 ? offset === 0 : offset >= 0 && offset < window) return true;
+  } else if (window > 0) {
+    const last = offset + segment.length - 1;
+    if ((offset >= 0 && offset < window) || (last >= 0 && last < window)) return true;
+    // Old text and new on one segment, wider than the window: both ends lie outside, the middle is wanted.
+    if (offset < 0 && last >= window) return true;
+  } else if (offset === 0) {
+    // "If the RCV.WND is zero, no segments will be acceptable, but special allowance should be made to accept valid
+    // ACKs": the text is left, and the probe answered.
+    segment.payloadBytes = 0;
+    segment.flags &= ~TCP_FIN;
+    acknowledgeNow(tcp, tcb);
+    return true;
+  }
+  tcp.drops.increment(DROP_TCP_SEQUENCE);
+  if ((segment.flags & TCP_RST) !== 0) return false;
+  // Differs from RFC 7323 5.3, which forgets the timestamp of a segment out of the window: when our acknowledgment was lost,
+  // the answer to the retransmission must echo the retransmission, or the peer takes its time-out for the round trip.
+  if (offset < 0 && offset > -tcp.settings.receiveBufferBytes) recordTimestamp(tcp, tcb, segment);
+  acknowledgeNow(tcp, tcb);
+  return false;
+}
+
+/** Second, the RST bit, believed only at the very next sequence number (RFC 5961 3.2). */
+function processReset(tcp: Tcp, tcb: Tcb, segment: Segment): void {
+  if (segment.seq !== tcb.rcvNxt) {
+    tcp.drops.increment(DROP_TCP_RST);
+    challenge(tcp, tcb);
+    return;
+  }
+  tcp.counters.increment(RESETS_RECEIVED);
+  if (tcb.state === CLOSING || tcb.state === LAST_ACK) tcp.finish(tcb, '');
+  else tcp.finish(tcb, tcb.state === SYN_RECEIVED ? 'ECONNREFUSED' : 'ECONNRESET');
+}
+
+/** Fifth, the ACK field. False: the segment is dropped, or the connection is over. */
+function processAck(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
+  if ((segment.flags & TCP_ACK) === 0) {
+    tcp.drops.increment(DROP_TCP_FLAGS);
+    return false;
+  }
+  const { ack } = segment;
+  if (tcb.state === SYN_RECEIVED) {
+    if (!seqAfter(ack, tcb.sndUna) || seqAfter(ack, tcb.sndMax)) {
+      tcp.drops.increment(DROP_TCP_ACK);
+      if (tcp.takeChallenge()) tcp.reply(tcb.remoteAddress, tcb.remotePort, tcb.localPort, ack, toSeq(0), TCP_RST, 0);
+      return false;
+    }
+    updateSendWindow(tcb, segment);
+    acknowledgeSyn(tcp, tcb, segment);
+    return true;
+  }
+  // RFC 5961 5.2: neither newer than anything sent nor older than the peer's largest window.
+  if (seqAfter(ack, tcb.sndMax) || seqBefore(ack, seqAdd(tcb.sndUna, -tcb.maxSndWnd))) {
+    tcp.drops.increment(DROP_TCP_ACK);
+    challenge(tcp, tcb);
+    return false;
+  }
+  const windowBefore = tcb.sndWnd;
+  if (seqAfterOrAt(ack, tcb.sndUna)) updateSendWindow(tcb, segment);
+  if (tcb.sndWnd > windowBefore) windowOpened(tcp, tcb);
+  if (seqAfter(ack, tcb.sndUna)) return acknowledgeData(tcp, tcb, segment);
+  if (ack === tcb.sndUna) {
+    // The peer answers: whatever waits on its window may wait on.
+    if (tcb.persisting) tcb.retries = 0;
+    // RFC 5681 section 2: a duplicate acknowledgment.
+    if (segment.length === 0 && tcb.sndWnd === windowBefore && flightBytes(tcb) > 0 && tcb.sndWnd > 0) {
+      duplicateAck(tcp, tcb);
+    }
+  }
+  return true;
+}
+
+/** SYN-RECEIVED: our SYN is acknowledged. */
+function acknowledgeSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
+  tcb.sndUna = segment.ack;
+  tcb.sndNxt = seqMax(tcb.sndNxt, segment.ack);
+  sampleFromAck(tcb, tcp.settings, segment.ack, tcp.nowUs, echoAgeUs(tcp, tcb, segment));
+  stopRetransmitTimer(tcp, tcb);
+  tcb.synNow = false;
+  establish(tcp, tcb);
+}
+
+/** SND.WND from the segment, unless an older one is overtaken (RFC 9293: the SND.WL1 and SND.WL2 test). */
+function updateSendWindow(tcb: Tcb, segment: Segment): void {
+  const newer = seqBefore(tcb.sndWl1, segment.seq);
+  if (!newer && !(tcb.sndWl1 === segment.seq && seqBeforeOrAt(tcb.sndWl2, segment.ack))) return;
+  tcb.sndWnd = segment.window << tcb.sndScale;
+  tcb.sndWl1 = segment.seq;
+  tcb.sndWl2 = segment.ack;
+  if (tcb.sndWnd > tcb.maxSndWnd) tcb.maxSndWnd = tcb.sndWnd;
+}
+
+function windowOpened(tcp: Tcp, tcb: Tcb): void {
+  if (tcb.persisting) {
+    stopRetransmitTimer(tcp, tcb);
+    tcb.persistShift = 0;
+    tcb.retries = 0;
+  }
+  tcp.wantOutput(tcb);
+}
+
+/** SND.UNA advances: regions go back to the application, timers and window move on, our FIN may be acknowledged. */
+function acknowledgeData(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
+  const bytes = seqDistance(segment.ack, tcb.sndUna);
+  tcb.sndUna = segment.ack;
+  if (seqBefore(tcb.sndNxt, tcb.sndUna)) tcb.sndNxt = tcb.sndUna;
+  releaseAcknowledged(tcp.regions, tcb, tcb.sndUna);
+  tcb.retries = 0;
+  tcb.persistShift = 0;
+  sampleFromAck(tcb, tcp.settings, segment.ack, tcp.nowUs, echoAgeUs(tcp, tcb, segment));
+  acknowledgedNew(tcb, bytes);
+  // RFC 6298 5.2 and 5.3.
+  if (tcb.sndUna === tcb.sndMax) stopRetransmitTimer(tcp, tcb);
+  else startRetransmitTimer(tcp, tcb);
+  if (tcb.writableWanted && seqDistance(tcb.sndEnd, tcb.sndUna) <= tcp.settings.sendLowWaterBytes) {
+    tcb.writableWanted = false;
+    tcp.raise(tcb, EVENT_WRITABLE);
+  }
+  tcp.wantOutput(tcb);
+  if (!tcb.finQueued || tcb.sndUna !== seqAdd(tcb.sndEnd, 1)) return true;
+  return finAcknowledged(tcp, tcb);
+}
+
+function finAcknowledged(tcp: Tcp, tcb: Tcb): boolean {
+  if (tcb.state === FIN_WAIT_1) {
+    setState(tcb, FIN_WAIT_2);
+    startSlowTimer(tcp, tcb);
+    return true;
+  }
+  if (tcb.state === CLOSING) tcp.enterTimeWait(tcb);
+  else if (tcb.state === LAST_ACK) tcp.finish(tcb, '');
+  else return true;
+  return false;
+}
+
+/** Age of the timestamp that the peer echoes (RFC 7323 4.1), or -1 when there is none to believe. */
+function echoAgeUs(tcp: Tcp, tcb: Tcb, segment: Segment): number {
+  if (!tcb.timestamps || !segment.options.hasTimestamps || segment.options.tsEcho === 0) return -1;
+  const age = (tcp.timestamp(tcb.tsOffset) - segment.options.tsEcho) | 0;
+  return age < 0 ? -1 : age * 1000;
+}
+
+/** Seventh, the segment text, and eighth, the FIN bit. */
+export function processText(tcp: Tcp, tcb: Tcb, segment: Segment): void {
+  if (segment.length === 0 || !mayReceive(tcb.state)) return;
+  let seq = segment.seq;
+  let at = segment.payloadAt;
+  let length = segment.payloadBytes;
+  const repeated = Math.min(seqDistance(tcb.rcvNxt, seq), length);
+  if (repeated > 0) {
+    tcp.counters.increment(DUPLICATE_SEGMENTS);
+    seq = seqAdd(seq, repeated);
+    at += repeated;
+    length -= repeated;
+    acknowledgeNow(tcp, tcb);
+  }
+  const room = seqDistance(tcb.rcvAdv, seq);
+  let fin = (segment.flags & TCP_FIN) !== 0;
+  if (length > room) {
+    length = room;
+    fin = false;
+  }
+  if (fin) {
+    tcb.peerFinSeen = true;
+    tcb.peerFin = seqAdd(seq, length);
+  }
+  if (length > 0) acceptText(tcp, tcb, seq, at, length);
+  if (tcb.peerFinSeen) {
+    if (tcb.rcvNxt === tcb.peerFin) processFin(tcp, tcb);
+    else if (fin) acknowledgeNow(tcp, tcb);
+  }
+}
+
+function acceptText(tcp: Tcp, tcb: Tcb, seq: Seq, at: number, length: number): void {
+  const hadGap = tcb.ring !== null && tcb.ring.rangeCount > 0;
+  if (seq !== tcb.rcvNxt) {
+    tcp.counters.increment(OUT_OF_ORDER_SEGMENTS);
+    // RFC 5681 4.2: a gap is reported at once.
+    acknowledgeNow(tcp, tcb);
+    if (tcb.readClosed) return;
+    if (!tcp.receiveQueues.holdOutOfOrder(tcb, seq, at, length)) tcp.drops.increment(DROP_TCP_MEMORY);
+    return;
+  }
+  if (tcb.readClosed) {
+    // The application reads no more: the text is acknowledged and forgotten.
+    tcb.rcvNxt = seqAdd(tcb.rcvNxt, length);
+    tcb.readSeq = tcb.rcvNxt;
+  } else {
+    if (!tcp.receiveQueues.deliver(tcb, at, length)) {
+      tcp.drops.increment(DROP_TCP_MEMORY);
+      return;
+    }
+    tcp.raise(tcb, EVENT_READABLE);
+  }
+  // RFC 9293 3.8.6.3: at least every second full segment at once; RFC 5681 4.2: a segment that fills a gap, too.
+  if (hadGap || seqDistance(tcb.rcvNxt, tcb.lastAckSent) >= 2 * tcb.mssBytes) acknowledgeNow(tcp, tcb);
+  else acknowledgeSoon(tcp, tcb);
+}
+
+/** The peer will send no more. */
+function processFin(tcp: Tcp, tcb: Tcb): void {
+  tcb.peerFinSeen = false;
+  tcb.finReceived = true;
+  tcb.rcvNxt = seqAdd(tcb.rcvNxt, 1);
+  if (tcb.readClosed) tcb.readSeq = seqAdd(tcb.rcvNxt, -1);
+  tcp.raise(tcb, EVENT_PEER_CLOSED);
+  if (tcb.state === FIN_WAIT_2) {
+    tcp.enterTimeWait(tcb);
+    return;
+  }
+  acknowledgeNow(tcp, tcb);
+  if (tcb.state === ESTABLISHED) setState(tcb, CLOSE_WAIT);
+  else if (tcb.state === FIN_WAIT_1) setState(tcb, CLOSING);
+}
+
+function acknowledgeNow(tcp: Tcp, tcb: Tcb): void {
+  tcb.ackNow = true;
+  tcp.wantOutput(tcb);
+}
+
+function acknowledgeSoon(tcp: Tcp, tcb: Tcb): void {
+  tcb.ackDelayed = true;
+  tcp.wantOutput(tcb);
+}
+
+/** RFC 5961: an acknowledgment that lets a real peer show itself, and tells a forger nothing. */
+function challenge(tcp: Tcp, tcb: Tcb): void {
+  if (!tcp.takeChallenge()) return;
+  tcp.counters.increment(CHALLENGE_ACKS);
+  acknowledgeNow(tcp, tcb);
+}

@@ -1,0 +1,59 @@
+/**
+ * SEGMENT ARRIVES in TIME-WAIT (RFC 9293 section 3.10.7.4, for a connection of which only a record is left), with the
+ * additions of RFC 1337 (resets are ignored) and RFC 6191 (a SYN that is surely newer opens a new incarnation).
+ */
+import { DROP_TCP_CLOSED } from '../wire/drop-reasons.ts';
+import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
+import { openFromSyn } from './input-listen.ts';
+import { type Segment, segmentEnd } from './segment.ts';
+import { seqAfter } from './sequence.ts';
+import type { Tcp } from './tcp.ts';
+
+export function timeWaitArrives(tcp: Tcp, record: number, segment: Segment): void {
+  const { flags } = segment;
+  const { timeWait } = tcp;
+  if ((flags & TCP_RST) !== 0) {
+    tcp.drops.increment(DROP_TCP_CLOSED);
+    return;
+  }
+  if ((flags & (TCP_SYN | TCP_ACK)) === TCP_SYN && isNewIncarnation(tcp, record, segment)) {
+    const listener = tcp.findListener(segment.localPort);
+    if (listener !== null) {
+      const oldSndNxt = timeWait.sndNxt(record);
+      tcp.removeTimeWait(record);
+      openFromSyn(tcp, listener, segment, oldSndNxt);
+      return;
+    }
+  }
+  // A retransmitted FIN: acknowledge it and wait again. Anything else is told where the connection stands.
+  if ((flags & TCP_FIN) !== 0 && segmentEnd(segment) === timeWait.rcvNxt(record)) {
+    timeWait.restart(record, tcp.nowUs + tcp.settings.timeWaitUs);
+  } else {
+    tcp.drops.increment(DROP_TCP_CLOSED);
+    // A segment without text that is in order asks for no answer.
+    if (segment.length === 0 && segment.seq === timeWait.rcvNxt(record)) return;
+  }
+  if (!tcp.takeChallenge()) return;
+  const added = tcp.reply(
+    segment.remoteAddress,
+    segment.remotePort,
+    segment.localPort,
+    timeWait.sndNxt(record),
+    timeWait.rcvNxt(record),
+    TCP_ACK,
+    timeWait.window(record),
+  );
+  if (added && timeWait.timestamps(record)) {
+    tcp.replies.addTimestamps(tcp.timestamp(timeWait.tsOffset(record)), timeWait.tsRecent(record));
+  }
+}
+
+/** RFC 6191 section 2: a later timestamp, or without timestamps a sequence number beyond the old connection's. */
+function isNewIncarnation(tcp: Tcp, record: number, segment: Segment): boolean {
+  const { timeWait } = tcp;
+  if (timeWait.timestamps(record) && segment.options.hasTimestamps) {
+    const newer = (segment.options.tsValue - timeWait.tsRecent(record)) | 0;
+    if (newer !== 0) return newer > 0;
+  }
+  return seqAfter(segment.seq, timeWait.rcvNxt(record));
+}

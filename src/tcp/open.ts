@@ -1,0 +1,49 @@
+/** What both ends do when a SYN arrives: its options (RFC 9293 3.7.1, RFC 7323), and the step to ESTABLISHED. */
+import { newReno } from './congestion/newreno.ts';
+import { ESTABLISHED_TOTAL } from './counters.ts';
+import { DEFAULT_MSS_BYTES, limitToPath } from './mss.ts';
+import type { Segment } from './segment.ts';
+import { seqAdd } from './sequence.ts';
+import { ESTABLISHED, FIN_WAIT_1, setState } from './state.ts';
+import type { Tcb } from './tcb.ts';
+import type { Tcp } from './tcp.ts';
+import { startSlowTimer } from './timers.ts';
+import { synWindowField } from './window.ts';
+
+/** Takes IRS and the options of the peer's SYN. */
+export function acceptSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
+  const { options } = segment;
+  tcb.irs = segment.seq;
+  tcb.rcvNxt = seqAdd(segment.seq, 1);
+  tcb.readSeq = tcb.rcvNxt;
+  tcb.rcvAdv = seqAdd(tcb.rcvNxt, synWindowField(tcp));
+  tcb.lastAckSent = tcb.rcvNxt;
+  tcb.peerMssBytes = options.mss === 0 ? DEFAULT_MSS_BYTES : options.mss;
+  // RFC 7323 1.3: in force only when both SYNs carry it; we always offer ours.
+  tcb.windowScaling = options.windowScale >= 0;
+  if (tcb.windowScaling) tcb.sndScale = options.windowScale;
+  else tcb.rcvScale = 0;
+  tcb.timestamps = options.hasTimestamps;
+  if (options.hasTimestamps) {
+    tcb.tsRecent = options.tsValue;
+    tcb.tsRecentUs = tcp.nowUs;
+  }
+  limitToPath(tcb);
+  // The window in a SYN is never scaled (RFC 7323 2.2).
+  tcb.sndWnd = segment.window;
+  tcb.maxSndWnd = segment.window;
+  tcb.sndWl1 = segment.seq;
+}
+
+/** Our SYN is acknowledged and the peer's has arrived. */
+export function establish(tcp: Tcp, tcb: Tcb): void {
+  setState(tcb, ESTABLISHED);
+  tcb.retries = 0;
+  tcp.counters.increment(ESTABLISHED_TOTAL);
+  newReno.begin(tcb, tcp.settings.initialWindowSegments);
+  startSlowTimer(tcp, tcb);
+  // A CLOSE that came before was kept until now (RFC 9293 3.10.4).
+  if (tcb.finQueued) setState(tcb, FIN_WAIT_1);
+  tcp.announce(tcb);
+  tcp.wantOutput(tcb);
+}

@@ -1,0 +1,343 @@
+/**
+ * Output: the only place where segments are built (RFC 9293 sections 3.8 and 3.10.2). A turn's output phase visits every
+ * marked connection once and sends what window, congestion window and transmit queue allow: the acknowledgment that input
+ * asked for rides on data, the FIN on the last of it, and whatever goes to a device that segments leaves as one
+ * super-frame.
+ *
+ * Memory: headers are written into header slots of the transmit queue; payload stays in the application's regions.
+ */
+import { addSums, finishSum, foldSum, sumBytes } from '../wire/checksum.ts';
+import { ETHERNET_BYTES } from '../wire/ethernet.ts';
+import { IPV4_BYTES, PROTOCOL_TCP } from '../wire/ipv4.ts';
+import {
+  setTcp,
+  setTcpChecksum,
+  TCP_ACK,
+  TCP_BYTES,
+  TCP_CHECKSUM_OFFSET,
+  TCP_FIN,
+  TCP_PSH,
+  TCP_SYN,
+} from '../wire/tcp.ts';
+import { TIMESTAMPS_BYTES, writeMss, writeTimestamps, writeWindowScale } from '../wire/tcp-options.ts';
+import { setVnetChecksum, setVnetGso, VNET_GSO_TCPV4 } from '../wire/virtio-net.ts';
+import {
+  BYTES_RETRANSMITTED,
+  KEEP_ALIVE_PROBES,
+  PAYLOAD_BYTES_SENT,
+  PAYLOAD_BYTES_SUMMED,
+  PURE_ACKS_SENT,
+  SEGMENTS_RETRANSMITTED,
+  SEGMENTS_SENT,
+  WINDOW_PROBES,
+} from './counters.ts';
+import { announcedMss } from './mss.ts';
+import { limitedTransmitBytes } from './recovery.ts';
+import { timeSegment } from './rtt.ts';
+import { gatherRegions, sumRegions } from './send-queue.ts';
+import { type Seq, seqAdd, seqAfter, seqBefore, seqBits, seqDistance, seqMax } from './sequence.ts';
+import { SYN_RECEIVED, SYN_SENT } from './state.ts';
+import type { Tcb } from './tcb.ts';
+import type { Tcp } from './tcp.ts';
+import { startPersistTimer, startRetransmitTimer } from './timers.ts';
+import { advanceWindow, receiveWindowField, synWindowField } from './window.ts';
+
+/** Frames that one connection may queue in one output phase; the others come first, then it goes on. */
+const FRAMES_PER_TURN = 64;
+
+/** The longest IPv4 packet. */
+const MAX_PACKET_BYTES = 0xffff;
+
+/** Sends what the connection has marked. False: there is more to send than this turn had room for. */
+export function outputConnection(tcp: Tcp, tcb: Tcb): boolean {
+  if (tcb.state === SYN_SENT || tcb.state === SYN_RECEIVED) return outputSyn(tcp, tcb);
+  if (tcb.keepAliveNow && !outputKeepAlive(tcp, tcb)) return false;
+  if (tcb.retransmitOne && !outputRetransmission(tcp, tcb)) return false;
+  if (tcb.probeNow && !outputProbe(tcp, tcb)) return false;
+  for (let frames = 0; frames < FRAMES_PER_TURN; frames++) {
+    const length = sendableBytes(tcp, tcb);
+    if (length < 0) return finishOutput(tcp, tcb);
+    if (!outputData(tcp, tcb, tcb.sndNxt, length)) return false;
+  }
+  return false;
+}
+
+/** Nothing more may be sent: what about the acknowledgment, and the timer that sees to the rest? */
+function finishOutput(tcp: Tcp, tcb: Tcb): boolean {
+  if (tcb.ackNow) {
+    if (!outputAck(tcp, tcb, tcb.sndMax)) return false;
+    tcp.counters.increment(PURE_ACKS_SENT);
+  } else if (tcb.ackDelayed && !tcp.timers.isArmed(tcb.delayedAckTimer)) {
+    tcp.timers.schedule(tcb.delayedAckTimer, tcp.nowUs + tcp.settings.delayedAckUs);
+  }
+  const waiting = seqDistance(tcb.sndEnd, tcb.sndNxt) > 0 || (tcb.finQueued && tcb.sndNxt === tcb.sndEnd);
+  if (waiting && tcb.sndNxt === tcb.sndUna && !tcp.timers.isArmed(tcb.retransmitTimer)) startPersistTimer(tcp, tcb);
+  return true;
+}
+
+/**
+ * How many bytes the next segment at SND.NXT carries: 0 for a lone FIN, -1 when nothing may leave now.
+ * Sender's silly window avoidance as in RFC 9293 3.8.6.2.1; its override time-out is the persist timer.
+ */
+function sendableBytes(tcp: Tcp, tcb: Tcb): number {
+  const unsent = seqDistance(tcb.sndEnd, tcb.sndNxt);
+  if (unsent < 0 || (unsent === 0 && !tcb.finQueued)) return -1;
+  const flight = seqDistance(tcb.sndNxt, tcb.sndUna);
+  if (flight === 0) restartAfterIdle(tcp, tcb);
+  // A FIN takes a sequence number of the peer's window and nothing of the network's.
+  if (unsent === 0) return tcb.sndWnd > flight ? 0 : -1;
+  const room = Math.min(tcb.sndWnd, tcb.cwndBytes + limitedTransmitBytes(tcb)) - flight;
+  if (room <= 0) return -1;
+  let length = Math.min(unsent, room, largestSegment(tcp, tcb));
+  if (length === unsent) return length;
+  if (length < tcb.mssBytes) return flight === 0 && 2 * length >= tcb.maxSndWnd ? length : -1;
+  length -= length % tcb.mssBytes;
+  return length;
+}
+
+/** RFC 5681 4.1: after an idle time-out the congestion window starts over. */
+function restartAfterIdle(tcp: Tcp, tcb: Tcb): void {
+  if (tcp.nowUs - tcb.lastSentUs <= tcb.rtoUs) return;
+  tcb.cwndBytes = Math.min(tcb.cwndBytes, tcp.settings.initialWindowSegments * tcb.mssBytes);
+}
+
+/** Payload bytes of the longest segment: one MSS, or as many as the device cuts from a super-frame. */
+function largestSegment(tcp: Tcp, tcb: Tcb): number {
+  if (!tcp.features.segmentTcp4) return tcb.mssBytes;
+  const packetBytes = Math.min(MAX_PACKET_BYTES, tcp.features.maxFrameBytes - ETHERNET_BYTES);
+  const payloadBytes = packetBytes - IPV4_BYTES - headerBytesOf(tcb);
+  return payloadBytes - (payloadBytes % tcb.mssBytes);
+}
+
+function headerBytesOf(tcb: Tcb): number {
+  return TCP_BYTES + (tcb.timestamps ? TIMESTAMPS_BYTES : 0);
+}
+
+/** Sends up to `limit` bytes from `seq` = SND.NXT, with the FIN when they are the last. False: the queue is full. */
+function outputData(tcp: Tcp, tcb: Tcb, seq: Seq, limit: number): boolean {
+  const length = outputSegment(tcp, tcb, seq, limit);
+  if (length < 0) return false;
+  const isLast = seqAdd(seq, length) === tcb.sndEnd;
+  const end = seqAdd(seq, length + (isLast && tcb.finQueued ? 1 : 0));
+  if (seqBefore(seq, tcb.sndMax)) countRetransmission(tcp, length);
+  else timeSegment(tcb, end, tcp.nowUs);
+  tcb.sndNxt = end;
+  tcb.sndMax = seqMax(tcb.sndMax, end);
+  tcb.lastSentUs = tcp.nowUs;
+  if (tcb.persisting || !tcp.timers.isArmed(tcb.retransmitTimer)) startRetransmitTimer(tcp, tcb);
+  return true;
+}
+
+/** Fast retransmit: one segment from SND.UNA; SND.NXT stays (RFC 5681 3.2 step 3). */
+function outputRetransmission(tcp: Tcp, tcb: Tcb): boolean {
+  if (tcb.sndUna === tcb.sndMax) {
+    tcb.retransmitOne = false;
+    return true;
+  }
+  const sent = seqDistance(tcb.sndMax, tcb.sndUna);
+  const length = outputSegment(tcp, tcb, tcb.sndUna, Math.min(tcb.mssBytes, sent, seqDistance(tcb.sndEnd, tcb.sndUna)));
+  if (length < 0) return false;
+  tcb.retransmitOne = false;
+  countRetransmission(tcp, length);
+  tcb.lastSentUs = tcp.nowUs;
+  startRetransmitTimer(tcp, tcb);
+  return true;
+}
+
+/**
+ * The persist timer expired: at least one byte, whatever the window says (RFC 9293 3.8.6.1). A byte sent into a closed
+ * window does not count as sent (SND.NXT stays), but may be acknowledged (SND.MAX covers it).
+ */
+function outputProbe(tcp: Tcp, tcb: Tcb): boolean {
+  const queued = seqDistance(tcb.sndEnd, tcb.sndUna);
+  if (queued < 0 || (queued === 0 && !tcb.finQueued)) {
+    tcb.probeNow = false;
+    return true;
+  }
+  const length = outputSegment(tcp, tcb, tcb.sndUna, Math.min(queued, tcb.mssBytes, Math.max(1, tcb.sndWnd)));
+  if (length < 0) return false;
+  tcb.probeNow = false;
+  tcp.counters.increment(WINDOW_PROBES);
+  const end = seqAdd(tcb.sndUna, length + (length === queued && tcb.finQueued ? 1 : 0));
+  tcb.sndMax = seqMax(tcb.sndMax, end);
+  tcb.lastSentUs = tcp.nowUs;
+  if (tcb.sndWnd > 0) {
+    tcb.sndNxt = end;
+    startRetransmitTimer(tcp, tcb);
+  } else {
+    tcb.sndNxt = tcb.sndUna;
+    startPersistTimer(tcp, tcb);
+  }
+  return true;
+}
+
+function outputKeepAlive(tcp: Tcp, tcb: Tcb): boolean {
+  // RFC 9293 3.8.4: a sequence number that the peer has acknowledged makes it answer.
+  if (!outputAck(tcp, tcb, seqAdd(tcb.sndMax, -1))) return false;
+  tcb.keepAliveNow = false;
+  tcp.counters.increment(KEEP_ALIVE_PROBES);
+  return true;
+}
+
+/**
+ * Builds a segment of at most `limit` bytes from `seq`; the FIN rides on it when it reaches the end of what is queued and
+ * the peer's window (or an earlier sending) covers it. Returns the bytes that it carries, -1 when the queue is full.
+ */
+function outputSegment(tcp: Tcp, tcb: Tcb, seq: Seq, limit: number): number {
+  const { path } = tcb;
+  const at = tcp.ip.begin();
+  if (at === 0 || path === null) return -1;
+  const length = limit === 0 ? 0 : gatherRegions(tcp.queue, tcb, seq, limit);
+  let flags = TCP_ACK;
+  if (seqAdd(seq, length) === tcb.sndEnd) {
+    if (length > 0) flags |= TCP_PSH;
+    if (tcb.finQueued) flags |= TCP_FIN;
+  }
+  const tcpAt = at + path.headerBytes;
+  const headerBytes = writeHeader(tcp, tcb, tcpAt, seq, flags);
+  if (tcp.features.transmitChecksum) {
+    offloadChecksum(tcp, at, path.headerBytes, path.pseudoSum, headerBytes + length);
+    if (length > tcb.mssBytes) setVnetGso(tcp.bytes, at, VNET_GSO_TCPV4, path.headerBytes + headerBytes, tcb.mssBytes);
+  } else {
+    const payloadSum = length === 0 ? 0 : sumRegions(tcp.bytes, tcb, seq, length);
+    tcp.counters.add(PAYLOAD_BYTES_SUMMED, length);
+    fillChecksum(tcp, tcpAt, headerBytes, addSums(path.pseudoSum + headerBytes + length, payloadSum));
+  }
+  tcp.ip.send(path, at, PROTOCOL_TCP, headerBytes, length);
+  tcp.counters.increment(SEGMENTS_SENT);
+  tcp.counters.add(PAYLOAD_BYTES_SENT, length);
+  return length;
+}
+
+/** A segment of nothing but an acknowledgment. False: the queue is full. */
+function outputAck(tcp: Tcp, tcb: Tcb, seq: Seq): boolean {
+  const { path } = tcb;
+  const at = tcp.ip.begin();
+  if (at === 0 || path === null) return false;
+  const headerBytes = writeHeader(tcp, tcb, at + path.headerBytes, seq, TCP_ACK);
+  finishHeader(tcp, at, path.headerBytes, path.pseudoSum, headerBytes);
+  tcp.ip.send(path, at, PROTOCOL_TCP, headerBytes, 0);
+  tcp.counters.increment(SEGMENTS_SENT);
+  return true;
+}
+
+/** Writes header and options of a segment with ACK; whatever acknowledgment was owed is paid. */
+function writeHeader(tcp: Tcp, tcb: Tcb, tcpAt: number, seq: Seq, flags: number): number {
+  const headerBytes = headerBytesOf(tcb);
+  advanceWindow(tcp, tcb);
+  const window = receiveWindowField(tcb);
+  setTcp(
+    tcp.bytes,
+    tcpAt,
+    tcb.localPort,
+    tcb.remotePort,
+    seqBits(seq),
+    seqBits(tcb.rcvNxt),
+    headerBytes,
+    flags,
+    window,
+  );
+  if (tcb.timestamps) writeTimestamps(tcp.bytes, tcpAt + TCP_BYTES, tcp.timestamp(tcb.tsOffset), tcb.tsRecent);
+  tcb.lastAckSent = tcb.rcvNxt;
+  tcb.ackNow = false;
+  if (tcb.ackDelayed) {
+    tcb.ackDelayed = false;
+    tcp.timers.cancel(tcb.delayedAckTimer);
+  }
+  return headerBytes;
+}
+
+/** SYN, or SYN-ACK (RFC 9293 3.5): options in the order that Linux sends them. */
+function outputSyn(tcp: Tcp, tcb: Tcb): boolean {
+  if (!tcb.synNow) return true;
+  const { path } = tcb;
+  const at = tcp.ip.begin();
+  if (at === 0 || path === null) return false;
+  const isAnswer = tcb.state === SYN_RECEIVED;
+  const { bytes } = tcp;
+  const tcpAt = at + path.headerBytes;
+  let next = writeMss(bytes, tcpAt + TCP_BYTES, announcedMss(tcp));
+  if (!isAnswer || tcb.timestamps) {
+    next = writeTimestamps(bytes, next, tcp.timestamp(tcb.tsOffset), isAnswer ? tcb.tsRecent : 0);
+  }
+  if (!isAnswer || tcb.windowScaling) next = writeWindowScale(bytes, next, tcb.rcvScale);
+  const headerBytes = next - tcpAt;
+  const flags = isAnswer ? TCP_SYN | TCP_ACK : TCP_SYN;
+  const ack = isAnswer ? seqBits(tcb.rcvNxt) : 0;
+  setTcp(bytes, tcpAt, tcb.localPort, tcb.remotePort, seqBits(tcb.iss), ack, headerBytes, flags, synWindowField(tcp));
+  finishHeader(tcp, at, path.headerBytes, path.pseudoSum, headerBytes);
+  tcp.ip.send(path, at, PROTOCOL_TCP, headerBytes, 0);
+  tcp.counters.increment(SEGMENTS_SENT);
+  const end = seqAdd(tcb.iss, 1);
+  if (seqAfter(end, tcb.sndMax)) timeSegment(tcb, end, tcp.nowUs);
+  tcb.sndNxt = end;
+  tcb.sndMax = seqMax(tcb.sndMax, end);
+  tcb.lastSentUs = tcp.nowUs;
+  tcb.synNow = false;
+  tcb.ackNow = false;
+  startRetransmitTimer(tcp, tcb);
+  return true;
+}
+
+/** Sends the control segments that input and user calls have noted, as far as the queue has room. */
+export function outputReplies(tcp: Tcp): void {
+  const { replies } = tcp;
+  let sent = 0;
+  while (sent < replies.count && tcp.queue.free > 0) {
+    outputReply(tcp, sent);
+    sent++;
+  }
+  if (sent > 0) replies.drop(sent);
+}
+
+function outputReply(tcp: Tcp, index: number): void {
+  const { bytes, replies } = tcp;
+  // The path first: finding it may send an ARP request.
+  const path = tcp.paths.acquire(replies.address(index));
+  if (path === undefined) return;
+  const at = tcp.ip.begin();
+  if (at !== 0) {
+    const tcpAt = at + path.headerBytes;
+    let headerBytes = TCP_BYTES;
+    if (replies.hasTimestamps(index)) {
+      writeTimestamps(bytes, tcpAt + TCP_BYTES, replies.tsValue(index), replies.tsEcho(index));
+      headerBytes += TIMESTAMPS_BYTES;
+    }
+    setTcp(
+      bytes,
+      tcpAt,
+      replies.localPort(index),
+      replies.remotePort(index),
+      replies.seq(index),
+      replies.ack(index),
+      headerBytes,
+      replies.flags(index),
+      replies.window(index),
+    );
+    finishHeader(tcp, at, path.headerBytes, path.pseudoSum, headerBytes);
+    tcp.ip.send(path, at, PROTOCOL_TCP, headerBytes, 0);
+    tcp.counters.increment(SEGMENTS_SENT);
+  }
+  tcp.paths.release(path);
+}
+
+/** The checksum of a segment without text: left to the device where it can. */
+function finishHeader(tcp: Tcp, at: number, ipBytes: number, pseudoSum: number, headerBytes: number): void {
+  if (tcp.features.transmitChecksum) offloadChecksum(tcp, at, ipBytes, pseudoSum, headerBytes);
+  else fillChecksum(tcp, at + ipBytes, headerBytes, pseudoSum + headerBytes);
+}
+
+/** Leaves the checksum to the device: the field starts as the pseudo-header's sum. */
+function offloadChecksum(tcp: Tcp, at: number, ipBytes: number, pseudoSum: number, tcpBytes: number): void {
+  setTcpChecksum(tcp.bytes, at + ipBytes, foldSum(pseudoSum + tcpBytes));
+  setVnetChecksum(tcp.bytes, at, ipBytes, TCP_CHECKSUM_OFFSET);
+}
+
+function fillChecksum(tcp: Tcp, tcpAt: number, headerBytes: number, otherSum: number): void {
+  setTcpChecksum(tcp.bytes, tcpAt, finishSum(sumBytes(tcp.bytes, tcpAt, headerBytes, otherSum)));
+}
+
+function countRetransmission(tcp: Tcp, length: number): void {
+  tcp.counters.increment(SEGMENTS_RETRANSMITTED);
+  tcp.counters.add(BYTES_RETRANSMITTED, length);
+}

@@ -1,0 +1,98 @@
+/**
+ * Control segments owed to peers that have no TCB to remember them by: resets for segments nobody wants (RFC 9293
+ * 3.10.7.1), acknowledgments from TIME-WAIT, the last words of an aborted connection. Input and user calls note them
+ * here, output sends them; the list is bounded, and what does not fit is dropped and counted.
+ */
+import { wordAt } from '../wire/bytes.ts';
+
+export const MAX_REPLIES = 256;
+
+const WORDS = 8;
+const ADDRESS = 0;
+const PORTS = 1;
+const SEQ = 2;
+const ACK = 3;
+const FLAGS_WINDOW = 4;
+const HAS_TIMESTAMPS = 5;
+const TS_VALUE = 6;
+const TS_ECHO = 7;
+
+export class Replies {
+  private readonly words = new Int32Array(MAX_REPLIES * WORDS);
+  count = 0;
+
+  /** Notes a segment without timestamps; false when the list is full. Sequence numbers are given as bits. */
+  add(
+    address: number,
+    remotePort: number,
+    localPort: number,
+    seq: number,
+    ack: number,
+    flags: number,
+    window: number,
+  ): boolean {
+    if (this.count === MAX_REPLIES) return false;
+    const at = this.count++ * WORDS;
+    this.words[at + ADDRESS] = address;
+    this.words[at + PORTS] = (remotePort << 16) | localPort;
+    this.words[at + SEQ] = seq;
+    this.words[at + ACK] = ack;
+    this.words[at + FLAGS_WINDOW] = (flags << 16) | window;
+    this.words[at + HAS_TIMESTAMPS] = 0;
+    return true;
+  }
+
+  /** Gives the segment added last a timestamps option. */
+  addTimestamps(value: number, echo: number): void {
+    const at = (this.count - 1) * WORDS;
+    this.words[at + HAS_TIMESTAMPS] = 1;
+    this.words[at + TS_VALUE] = value;
+    this.words[at + TS_ECHO] = echo;
+  }
+
+  address(index: number): number {
+    return wordAt(this.words, index * WORDS + ADDRESS);
+  }
+
+  remotePort(index: number): number {
+    return wordAt(this.words, index * WORDS + PORTS) >>> 16;
+  }
+
+  localPort(index: number): number {
+    return wordAt(this.words, index * WORDS + PORTS) & 0xffff;
+  }
+
+  seq(index: number): number {
+    return wordAt(this.words, index * WORDS + SEQ);
+  }
+
+  ack(index: number): number {
+    return wordAt(this.words, index * WORDS + ACK);
+  }
+
+  flags(index: number): number {
+    return wordAt(this.words, index * WORDS + FLAGS_WINDOW) >>> 16;
+  }
+
+  window(index: number): number {
+    return wordAt(this.words, index * WORDS + FLAGS_WINDOW) & 0xffff;
+  }
+
+  hasTimestamps(index: number): boolean {
+    return wordAt(this.words, index * WORDS + HAS_TIMESTAMPS) === 1;
+  }
+
+  tsValue(index: number): number {
+    return wordAt(this.words, index * WORDS + TS_VALUE);
+  }
+
+  tsEcho(index: number): number {
+    return wordAt(this.words, index * WORDS + TS_ECHO);
+  }
+
+  /** Forgets the first `sent` segments. */
+  drop(sent: number): void {
+    this.words.copyWithin(0, sent * WORDS, this.count * WORDS);
+    this.count -= sent;
+  }
+}

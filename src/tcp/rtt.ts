@@ -1,0 +1,57 @@
+/**
+ * Round-trip time and the retransmission time-out (RFC 6298), in microseconds.
+ *
+ * One segment at a time is timed, and none that was sent twice (Karn); after a retransmission the echoed timestamps of
+ * RFC 7323 section 4 still give samples.
+ */
+
+import { type Seq, seqAfterOrAt } from './sequence.ts';
+import type { TcpSettings } from './settings.ts';
+import type { Tcb } from './tcb.ts';
+
+/** RFC 6298 2: G, the granularity of the clock that drives the timer. */
+const GRANULARITY_US = 1000;
+
+/** RFC 6298 2.2 and 2.3. */
+export function sampleRtt(tcb: Tcb, settings: TcpSettings, sampleUs: number): void {
+  const rttUs = Math.max(1, Math.round(sampleUs));
+  if (tcb.srttUs === 0) {
+    tcb.srttUs = rttUs;
+    tcb.rttvarUs = rttUs >> 1;
+  } else {
+    // RTTVAR first, with the old SRTT (2.3); alpha = 1/8, beta = 1/4.
+    tcb.rttvarUs += Math.round((Math.abs(tcb.srttUs - rttUs) - tcb.rttvarUs) / 4);
+    tcb.srttUs += Math.round((rttUs - tcb.srttUs) / 8);
+  }
+  const rtoUs = tcb.srttUs + Math.max(GRANULARITY_US, 4 * tcb.rttvarUs);
+  tcb.rtoUs = Math.min(settings.maxRtoUs, Math.max(settings.minRtoUs, rtoUs));
+}
+
+/** RFC 6298 5.5: back off the timer. */
+export function backOffRto(tcb: Tcb, settings: TcpSettings): void {
+  tcb.rtoUs = Math.min(settings.maxRtoUs, tcb.rtoUs * 2);
+}
+
+/** Starts timing the segment that ends at `end`, unless one is being timed. */
+export function timeSegment(tcb: Tcb, end: Seq, nowUs: number): void {
+  if (tcb.rttTimed) return;
+  tcb.rttTimed = true;
+  tcb.rttSeq = end;
+  tcb.rttStartUs = nowUs;
+}
+
+/** Something is sent again: its acknowledgment would be ambiguous (Karn's algorithm). */
+export function abandonTiming(tcb: Tcb): void {
+  tcb.rttTimed = false;
+}
+
+/** Takes the sample that an acknowledgment up to `ack` gives; `echoUs` is the age of the echoed timestamp, or -1. */
+export function sampleFromAck(tcb: Tcb, settings: TcpSettings, ack: Seq, nowUs: number, echoUs: number): void {
+  if (tcb.rttTimed) {
+    if (!seqAfterOrAt(ack, tcb.rttSeq)) return;
+    tcb.rttTimed = false;
+    sampleRtt(tcb, settings, nowUs - tcb.rttStartUs);
+  } else if (echoUs >= 0) {
+    sampleRtt(tcb, settings, echoUs);
+  }
+}

@@ -1,0 +1,58 @@
+/** What an embedder may choose about TCP; every limit of the protocol code is named here, with its default. */
+
+export interface TcpSettings {
+  /** Unread and out-of-order bytes a connection may hold; also what it advertises (a power of two, at most 1 GiB). */
+  readonly receiveBufferBytes: number;
+  /** Memory all connections together may hold for unread and out-of-order bytes. */
+  readonly receivePoolBytes: number;
+  /** `EVENT_WRITABLE` is raised when the queued bytes fall to this. */
+  readonly sendLowWaterBytes: number;
+  /** Connections in any state but TIME-WAIT. */
+  readonly maxConnections: number;
+  /** TIME-WAIT records; the oldest makes room when they run out. */
+  readonly maxTimeWait: number;
+  /** RFC 6928: segments of the initial congestion window. */
+  readonly initialWindowSegments: number;
+  /** RFC 6298 2.1: the time-out before any round trip is measured. */
+  readonly initialRtoUs: number;
+  /** RFC 6298 2.4 asks for one second; like Linux we take less. Differs: 200 ms. */
+  readonly minRtoUs: number;
+  readonly maxRtoUs: number;
+  /** RFC 9293 3.8.6.3: an acknowledgment may wait this long for data to ride on (at most 500 ms). */
+  readonly delayedAckUs: number;
+  /** Retransmissions of a SYN or SYN-ACK before the connection is given up (RFC 9293 3.8.3, R2 for SYN). */
+  readonly synRetries: number;
+  /** Retransmissions of the same data before the connection is given up (R2). */
+  readonly dataRetries: number;
+  /** Two maximum segment lifetimes. */
+  readonly timeWaitUs: number;
+  /** How long a connection that the application has closed waits in FIN-WAIT-2 for the peer's FIN. */
+  readonly finWait2Us: number;
+  /** RFC 9293 3.8.4: idle time before the first keep-alive probe; 0 is off, the RFC's default. */
+  readonly keepAliveIdleUs: number;
+  readonly keepAliveIntervalUs: number;
+  readonly keepAliveProbes: number;
+  /** RFC 5961 section 10: challenge ACKs and resets for stray segments per second. */
+  readonly challengeAcksPerSecond: number;
+}
+
+export const DEFAULT_TCP_SETTINGS: TcpSettings = {
+  receiveBufferBytes: 512 * 1024,
+  receivePoolBytes: 64 * 1024 * 1024,
+  sendLowWaterBytes: 128 * 1024,
+  maxConnections: 65_536,
+  maxTimeWait: 65_536,
+  initialWindowSegments: 10,
+  initialRtoUs: 1_000_000,
+  minRtoUs: 200_000,
+  maxRtoUs: 120_000_000,
+  delayedAckUs: 40_000,
+  synRetries: 6,
+  dataRetries: 15,
+  timeWaitUs: 60_000_000,
+  finWait2Us: 60_000_000,
+  keepAliveIdleUs: 0,
+  keepAliveIntervalUs: 75_000_000,
+  keepAliveProbes: 9,
+  challengeAcksPerSecond: 1000,
+};

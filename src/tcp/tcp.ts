@@ -1,0 +1,504 @@
+/**
+ * TCP of one stack: its connections, listeners and lists of work, and the phases of a turn that concern it (design,
+ * "Two phases"): segments in (`input`), timers, applications (`runApplications`), segments out (`output`).
+ * The protocol itself is in the files beside this one, a section of RFC 9293 each.
+ */
+import type { DeviceFeatures } from '../driver/device.ts';
+import type { TransmitQueue } from '../exokernel/transmit-queue.ts';
+import type { Ipv4 } from '../libos/ipv4.ts';
+import type { Path, Paths } from '../libos/path.ts';
+import type { Stack, Transport } from '../libos/stack.ts';
+import { BlockAllocator } from '../runtime/block-allocator.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { Counters } from '../runtime/counters.ts';
+import { type HashKey, hashWords } from '../runtime/half-siphash.ts';
+import type { Log } from '../runtime/log.ts';
+import type { TimerWheel } from '../runtime/timer-wheel.ts';
+import type { Bytes } from '../wire/bytes.ts';
+import { PROTOCOL_TCP } from '../wire/ipv4.ts';
+import { TCP_ACK, TCP_RST } from '../wire/tcp.ts';
+import { ConnectionTable, NOT_FOUND, timeWaitValue } from './connections.ts';
+import { ACTIVE_OPENS, REPLIES_DROPPED, RESETS_SENT, TCP_COUNTER_NAMES, TIME_WAIT_EVICTED } from './counters.ts';
+import { input, reportIcmpError } from './input.ts';
+import { outputConnection, outputReplies } from './output.ts';
+import { ReceiveQueues, unreadBytes } from './receive-queue.ts';
+import { Replies } from './replies.ts';
+import { Segment } from './segment.ts';
+import { RegionPool, releaseAll } from './send-queue.ts';
+import { type Seq, seqAdd, seqAfter, seqBits, toSeq } from './sequence.ts';
+import { DEFAULT_TCP_SETTINGS, type TcpSettings } from './settings.ts';
+import { CLOSED, SYN_RECEIVED, SYN_SENT, setState, TIME_WAIT } from './state.ts';
+import { type ConnectionError, EVENT_CLOSED, EVENT_CONNECTED, Tcb, type TcpUser } from './tcb.ts';
+import { TimeWaitRecords } from './time-wait.ts';
+import { delayedAckExpired, retransmitExpired, slowExpired } from './timers.ts';
+import { receiveWindowField } from './window.ts';
+
+/** Connections of a listener in SYN-RECEIVED unless the listener says otherwise. */
+export const DEFAULT_BACKLOG = 1024;
+
+/** RFC 6056: the range that ports of our own choice come from. */
+const FIRST_EPHEMERAL_PORT = 32_768;
+const EPHEMERAL_PORTS = 28_232;
+
+/** RFC 6528: the clock of initial sequence numbers ticks every four microseconds. */
+const ISN_TICK_US = 4;
+
+/** A port that takes connections; `close` ends that and leaves the accepted ones alone. */
+export class Listener {
+  readonly port: number;
+  readonly backlog: number;
+  /** Gives a new connection its user; called once the handshake is complete. */
+  readonly accept: (connection: Tcb) => TcpUser;
+  /** Connections of this listener in SYN-RECEIVED. */
+  halfOpen = 0;
+  private readonly tcp: Tcp;
+
+  constructor(tcp: Tcp, port: number, backlog: number, accept: (connection: Tcb) => TcpUser) {
+    this.tcp = tcp;
+    this.port = port;
+    this.backlog = backlog;
+    this.accept = accept;
+  }
+
+  close(): void {
+    this.tcp.removeListener(this);
+  }
+}
+
+export class Tcp implements Transport {
+  readonly stack: Stack;
+  readonly bytes: Bytes;
+  readonly queue: TransmitQueue;
+  readonly ip: Ipv4;
+  readonly paths: Paths;
+  readonly timers: TimerWheel;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly localAddress: number;
+  readonly mtuBytes: number;
+  readonly features: DeviceFeatures;
+  readonly settings: TcpSettings;
+  readonly counters = new Counters(TCP_COUNTER_NAMES);
+  /** What the stack dropped, by drop reason. */
+  readonly drops: Counters<string>;
+  readonly table: ConnectionTable;
+  readonly timeWait: TimeWaitRecords;
+  readonly regions: RegionPool;
+  readonly receiveQueues: ReceiveQueues;
+  readonly receiveMemory: BlockAllocator;
+  readonly replies = new Replies();
+  readonly segment = new Segment();
+  /** The shift of the windows we advertise (RFC 7323 2.2). */
+  readonly receiveScale: number;
+  /** The time of the turn, microseconds. */
+  nowUs: number;
+  /** Challenge ACKs and stray replies left this second (RFC 5961 section 10). */
+  private challengeBudget: number;
+  private challengeSecondUs = 0;
+
+  private readonly tcbs: Tcb[] = [];
+  private readonly freeTcbs: Tcb[] = [];
+  private readonly listeners = new Map<number, Listener>();
+  private ready: Tcb[] = [];
+  private readyCount = 0;
+  private dirty: Tcb[] = [];
+  private dirtyCount = 0;
+  private dirtyNext: Tcb[] = [];
+  private readonly isnKey: HashKey;
+  private readonly portKey: HashKey;
+  private nextPort: number;
+  private readonly retransmitKind: number;
+  private readonly delayedAckKind: number;
+  private readonly slowKind: number;
+  private readonly timeWaitTimer: number;
+
+  /** Attaches TCP to a stack. Throws `RangeError` for settings that cannot be. */
+  constructor(stack: Stack, chosen: Partial<TcpSettings> = {}) {
+    const settings = { ...DEFAULT_TCP_SETTINGS, ...chosen };
+    checkSettings(settings);
+    this.settings = settings;
+    this.stack = stack;
+    this.bytes = stack.bytes;
+    this.queue = stack.environment.queue;
+    this.ip = stack.ipv4;
+    this.paths = stack.paths;
+    this.timers = stack.timers;
+    this.clock = stack.clock;
+    this.log = stack.log;
+    this.drops = stack.drops;
+    this.localAddress = stack.localAddress;
+    this.mtuBytes = stack.mtuBytes;
+    this.features = stack.features;
+    this.receiveScale = scaleFor(settings.receiveBufferBytes);
+    this.nowUs = stack.clock.nowUs();
+    this.challengeBudget = settings.challengeAcksPerSecond;
+    const { random } = stack;
+    this.table = new ConnectionTable({ low: random.i32(), high: random.i32() });
+    this.isnKey = { low: random.i32(), high: random.i32() };
+    this.portKey = { low: random.i32(), high: random.i32() };
+    this.nextPort = random.below(EPHEMERAL_PORTS);
+    this.timeWait = new TimeWaitRecords(settings.maxTimeWait);
+    this.regions = new RegionPool(this.queue);
+    this.receiveMemory = new BlockAllocator(stack.arena, settings.receivePoolBytes);
+    this.receiveQueues = new ReceiveQueues(this.bytes, this.receiveMemory, settings.receiveBufferBytes);
+    this.retransmitKind = this.timers.addKind((index) => retransmitExpired(this, this.connection(index)));
+    this.delayedAckKind = this.timers.addKind((index) => delayedAckExpired(this, this.connection(index)));
+    this.slowKind = this.timers.addKind((index) => slowExpired(this, this.connection(index)));
+    const timeWaitKind = this.timers.addKind(() => this.expireTimeWait());
+    this.timeWaitTimer = this.timers.create(timeWaitKind, 0);
+    stack.attach(PROTOCOL_TCP, this);
+  }
+
+  /** Connections that have a TCB. */
+  get liveConnections(): number {
+    return this.tcbs.length - this.freeTcbs.length;
+  }
+
+  get hasWork(): boolean {
+    return this.dirtyCount > 0 || this.readyCount > 0 || this.replies.count > 0;
+  }
+
+  connection(index: number): Tcb {
+    const tcb = this.tcbs[index];
+    if (tcb === undefined) throw new RangeError(`no connection ${index}`);
+    return tcb;
+  }
+
+  // User calls that concern no connection yet (RFC 9293 section 3.9.1.1, OPEN).
+
+  /** Passive OPEN. Throws `RangeError` for a bad port or one that is being listened on. */
+  listen(port: number, accept: (connection: Tcb) => TcpUser, options: { backlog?: number } = {}): Listener {
+    if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new RangeError(`port ${port} is not 1 to 65535`);
+    if (this.listeners.has(port)) throw new RangeError(`port ${port} is listened on already`);
+    const listener = new Listener(this, port, options.backlog ?? DEFAULT_BACKLOG, accept);
+    this.listeners.set(port, listener);
+    return listener;
+  }
+
+  /**
+   * Active OPEN. `user` hears `EVENT_CONNECTED`, or `EVENT_CLOSED` with the error. Null when `maxConnections` is reached
+   * or no local port is free; throws `RangeError` for a port that cannot be.
+   */
+  connect(remoteAddress: number, remotePort: number, user: TcpUser): Tcb | null {
+    if (!Number.isInteger(remotePort) || remotePort < 1 || remotePort > 65_535) {
+      throw new RangeError(`port ${remotePort} is not 1 to 65535`);
+    }
+    const localPort = this.choosePort(remoteAddress, remotePort);
+    const tcb = localPort === 0 ? null : this.createConnection(remoteAddress, remotePort, localPort);
+    if (tcb === null) return null;
+    tcb.user = user;
+    this.counters.increment(ACTIVE_OPENS);
+    this.chooseIss(tcb);
+    setState(tcb, SYN_SENT);
+    if (tcb.path === null) {
+      this.finish(tcb, 'ENETUNREACH');
+    } else {
+      tcb.synNow = true;
+      this.wantOutput(tcb);
+    }
+    return tcb;
+  }
+
+  findListener(port: number): Listener | null {
+    return this.listeners.get(port) ?? null;
+  }
+
+  removeListener(listener: Listener): void {
+    if (this.listeners.get(listener.port) === listener) this.listeners.delete(listener.port);
+  }
+
+  // Segments in (a transport handler of Ipv4).
+
+  input(frameAt: number, ipAt: number, at: number, length: number): void {
+    input(this, frameAt, ipAt, at, length);
+  }
+
+  icmpError(type: number, code: number, quotedIpAt: number, at: number, length: number, nextMtu: number): void {
+    reportIcmpError(this, type, code, quotedIpAt, at, length, nextMtu);
+  }
+
+  /** Connections that are being opened through a next hop that does not answer fail. */
+  unreachable(neighbourAddress: number): void {
+    for (const tcb of this.tcbs) {
+      if (tcb.state === SYN_SENT && tcb.path?.neighbour.address === neighbourAddress) this.finish(tcb, 'EHOSTUNREACH');
+    }
+  }
+
+  // The turn.
+
+  beginTurn(nowUs: number): void {
+    this.nowUs = nowUs;
+  }
+
+  /** The application phase: every connection that has events, once. */
+  runApplications(): void {
+    for (let i = 0; i < this.readyCount; i++) {
+      const tcb = this.ready[i] as Tcb;
+      tcb.inReady = false;
+      if (tcb.user !== null && tcb.events !== 0) tcb.user.ready(tcb);
+      if (tcb.deliveryHead >= 0 && !this.receiveQueues.settle(tcb)) this.abort(tcb, 'ECONNABORTED');
+      if (tcb.state === CLOSED && !tcb.lingering && !tcb.inReady) this.recycle(tcb);
+    }
+    this.readyCount = 0;
+    this.receiveQueues.endTurn();
+  }
+
+  /** The output phase: builds the segments that connections have marked, as far as the transmit queue has room. */
+  output(): void {
+    this.regions.releaseCompleted();
+    outputReplies(this);
+    const list = this.dirty;
+    const count = this.dirtyCount;
+    this.dirty = this.dirtyNext;
+    this.dirtyNext = list;
+    this.dirtyCount = 0;
+    let i = 0;
+    while (i < count && this.queue.free > 0) {
+      const tcb = list[i++] as Tcb;
+      tcb.inOutput = false;
+      if (tcb.state !== CLOSED && !outputConnection(this, tcb)) this.wantOutput(tcb);
+    }
+    if (i === count) return;
+    // The queue is full: those not served yet come first next time, before the one that filled it.
+    const unserved = list.slice(i, count);
+    const again = this.dirty.slice(0, this.dirtyCount);
+    this.dirty = unserved.concat(again);
+    this.dirtyCount = this.dirty.length;
+  }
+
+  /** Puts a connection on the list of the next output phase. */
+  wantOutput(tcb: Tcb): void {
+    if (tcb.inOutput) return;
+    tcb.inOutput = true;
+    this.dirty[this.dirtyCount++] = tcb;
+  }
+
+  /** Tells the user of a connection something, in the next application phase. */
+  raise(tcb: Tcb, event: number): void {
+    tcb.events |= event;
+    if (tcb.inReady) return;
+    tcb.inReady = true;
+    this.ready[this.readyCount++] = tcb;
+  }
+
+  /** Takes no more connections and aborts those there are; the resets leave in the next turn. */
+  close(): void {
+    this.listeners.clear();
+    for (const tcb of this.tcbs) this.abort(tcb, 'ECONNABORTED');
+  }
+
+  // The life of a connection.
+
+  /** A TCB entered in the table, with its path if there is one; null when there are too many. */
+  createConnection(remoteAddress: number, remotePort: number, localPort: number): Tcb | null {
+    if (this.liveConnections >= this.settings.maxConnections) return null;
+    const tcb = this.freeTcbs.pop() ?? this.makeTcb();
+    tcb.remoteAddress = remoteAddress;
+    tcb.remotePort = remotePort;
+    tcb.localPort = localPort;
+    tcb.path = this.paths.acquire(remoteAddress) ?? null;
+    tcb.rtoUs = this.settings.initialRtoUs;
+    tcb.tsOffset = hashWords(this.portKey, remoteAddress, this.localAddress, 0);
+    tcb.rcvScale = this.receiveScale;
+    this.table.set(remoteAddress, remotePort, localPort, tcb.index);
+    return tcb;
+  }
+
+  /** RFC 6528: ISS = M + F(connection, secret). */
+  chooseIss(tcb: Tcb): void {
+    const ports = (tcb.remotePort << 16) | tcb.localPort;
+    const hash = hashWords(this.isnKey, tcb.remoteAddress, ports, this.localAddress);
+    this.setIss(tcb, seqAdd(toSeq(hash), Math.floor(this.clock.nowUs() / ISN_TICK_US) % 2 ** 32));
+  }
+
+  /** A new incarnation of a connection in TIME-WAIT starts beyond what the old one sent. */
+  chooseIssAfter(tcb: Tcb, oldSndNxt: Seq): void {
+    this.chooseIss(tcb);
+    if (!seqAfter(tcb.iss, oldSndNxt)) this.setIss(tcb, seqAdd(oldSndNxt, 0x10001));
+  }
+
+  /** The connection has reached ESTABLISHED. */
+  announce(tcb: Tcb): void {
+    if (tcb.listener !== null) {
+      tcb.listener.halfOpen--;
+      tcb.user = tcb.listener.accept(tcb);
+    }
+    this.raise(tcb, EVENT_CONNECTED);
+  }
+
+  /**
+   * The connection is over: everything it holds goes back. Its user is told; after an orderly end not before it has read
+   * what is left.
+   */
+  finish(tcb: Tcb, error: ConnectionError): void {
+    if (tcb.state === CLOSED) return;
+    if (tcb.state === SYN_RECEIVED && tcb.listener !== null) tcb.listener.halfOpen--;
+    setState(tcb, CLOSED);
+    tcb.error = error;
+    this.timers.cancel(tcb.retransmitTimer);
+    this.timers.cancel(tcb.delayedAckTimer);
+    this.timers.cancel(tcb.slowTimer);
+    releaseAll(this.regions, tcb);
+    if (this.table.find(tcb.remoteAddress, tcb.remotePort, tcb.localPort) === tcb.index) {
+      this.table.delete(tcb.remoteAddress, tcb.remotePort, tcb.localPort);
+    }
+    if (tcb.path !== null) {
+      this.paths.release(tcb.path);
+      tcb.path = null;
+    }
+    tcb.lingering = error === '' && !tcb.readClosed && unreadBytes(tcb) > 0;
+    if (tcb.lingering) return;
+    this.receiveQueues.discard(tcb);
+    this.raise(tcb, EVENT_CLOSED);
+  }
+
+  /** The application has read the last byte of a connection that had ended. */
+  finishLingering(tcb: Tcb): void {
+    tcb.lingering = false;
+    this.receiveQueues.discard(tcb);
+    this.raise(tcb, EVENT_CLOSED);
+  }
+
+  /** ABORT: a reset for the peer (RFC 9293 3.9.1.6), and the end. */
+  abort(tcb: Tcb, error: ConnectionError): void {
+    if (tcb.state === CLOSED) {
+      if (tcb.lingering) this.finishLingering(tcb);
+      return;
+    }
+    if (tcb.state !== SYN_SENT) this.replyFor(tcb, TCP_RST | TCP_ACK);
+    this.finish(tcb, error);
+  }
+
+  /** Enters TIME-WAIT: the FIN is acknowledged, a record stays, the TCB is free. */
+  enterTimeWait(tcb: Tcb): void {
+    setState(tcb, TIME_WAIT);
+    this.replyFor(tcb, TCP_ACK);
+    if (this.timeWait.full) {
+      this.counters.increment(TIME_WAIT_EVICTED);
+      this.removeTimeWait(this.timeWait.oldest);
+    }
+    const expiryUs = this.nowUs + this.settings.timeWaitUs;
+    const record = this.timeWait.add(tcb, receiveWindowField(tcb), expiryUs);
+    tcb.path = null;
+    this.table.set(tcb.remoteAddress, tcb.remotePort, tcb.localPort, timeWaitValue(record));
+    if (!this.timers.isArmed(this.timeWaitTimer)) this.timers.schedule(this.timeWaitTimer, expiryUs);
+    this.finish(tcb, '');
+  }
+
+  removeTimeWait(record: number): void {
+    const { timeWait } = this;
+    this.table.delete(timeWait.remoteAddress(record), timeWait.remotePort(record), timeWait.localPort(record));
+    const path: Path | null = timeWait.path(record);
+    timeWait.remove(record);
+    if (path !== null) this.paths.release(path);
+  }
+
+  /** Notes a segment that is to be sent for a connection whose TCB will be gone by then. */
+  private replyFor(tcb: Tcb, flags: number): void {
+    const added = this.reply(
+      tcb.remoteAddress,
+      tcb.remotePort,
+      tcb.localPort,
+      tcb.sndMax,
+      tcb.rcvNxt,
+      flags,
+      receiveWindowField(tcb),
+    );
+    if (added && tcb.timestamps) this.replies.addTimestamps(this.timestamp(tcb.tsOffset), tcb.tsRecent);
+  }
+
+  /** Notes a control segment; false when there are too many. */
+  reply(
+    address: number,
+    remotePort: number,
+    localPort: number,
+    seq: Seq,
+    ack: Seq,
+    flags: number,
+    window: number,
+  ): boolean {
+    const added = this.replies.add(address, remotePort, localPort, seqBits(seq), seqBits(ack), flags, window);
+    if (!added) this.counters.increment(REPLIES_DROPPED);
+    else if ((flags & TCP_RST) !== 0) this.counters.increment(RESETS_SENT);
+    return added;
+  }
+
+  /** Takes one of this second's challenge ACKs or stray replies; false when they are used up. */
+  takeChallenge(): boolean {
+    if (this.nowUs - this.challengeSecondUs >= 1_000_000) {
+      this.challengeSecondUs = this.nowUs;
+      this.challengeBudget = this.settings.challengeAcksPerSecond;
+    }
+    if (this.challengeBudget === 0) return false;
+    this.challengeBudget--;
+    return true;
+  }
+
+  /** TSval: milliseconds, from an offset of the connection's own (RFC 7323 5.4). */
+  timestamp(offset: number): number {
+    return (Math.floor(this.nowUs / 1000) + offset) | 0;
+  }
+
+  private setIss(tcb: Tcb, iss: Seq): void {
+    tcb.iss = iss;
+    tcb.sndUna = iss;
+    tcb.sndNxt = iss;
+    tcb.sndMax = iss;
+    tcb.recover = iss;
+    tcb.sndEnd = seqAdd(iss, 1);
+  }
+
+  private makeTcb(): Tcb {
+    const index = this.tcbs.length;
+    const { timers } = this;
+    const retransmit = timers.create(this.retransmitKind, index);
+    const tcb = new Tcb(
+      this,
+      index,
+      retransmit,
+      timers.create(this.delayedAckKind, index),
+      timers.create(this.slowKind, index),
+    );
+    this.tcbs.push(tcb);
+    return tcb;
+  }
+
+  private recycle(tcb: Tcb): void {
+    // A stale place in the output list is passed over there; the flag must survive so that it is not listed twice.
+    const inOutput = tcb.inOutput;
+    tcb.reset();
+    tcb.inOutput = inOutput;
+    this.freeTcbs.push(tcb);
+  }
+
+  /** RFC 6056 algorithm 3: the ports tried for a destination start at an offset that only we can compute. */
+  private choosePort(remoteAddress: number, remotePort: number): number {
+    const offset = hashWords(this.portKey, this.localAddress, remoteAddress, remotePort) >>> 0;
+    for (let tried = 0; tried < EPHEMERAL_PORTS; tried++) {
+      const port = FIRST_EPHEMERAL_PORT + ((offset + this.nextPort) % EPHEMERAL_PORTS);
+      this.nextPort = (this.nextPort + 1) % EPHEMERAL_PORTS;
+      if (this.table.find(remoteAddress, remotePort, port) === NOT_FOUND && !this.listeners.has(port)) return port;
+    }
+    return 0;
+  }
+
+  private expireTimeWait(): void {
+    const { timeWait } = this;
+    while (timeWait.live > 0 && timeWait.expiryUs(timeWait.oldest) <= this.nowUs) this.removeTimeWait(timeWait.oldest);
+    if (timeWait.live > 0) this.timers.schedule(this.timeWaitTimer, timeWait.expiryUs(timeWait.oldest));
+  }
+}
+
+/** The smallest shift that lets a 16-bit field say the whole buffer (RFC 7323 2.3: at most 14). */
+function scaleFor(receiveBufferBytes: number): number {
+  let scale = 0;
+  while (scale < 14 && receiveBufferBytes >> scale > 0xffff) scale++;
+  return scale;
+}
+
+function checkSettings(settings: TcpSettings): void {
+  const buffer = settings.receiveBufferBytes;
+  if (buffer < 4096 || buffer > 2 ** 30 || (buffer & (buffer - 1)) !== 0) {
+    throw new RangeError(`receiveBufferBytes ${buffer} is not a power of two from 4096 to 2^30`);
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * The receive window (RFC 9293 section 3.8.6.2.2): how far we let the peer send, and when a wider window is worth saying.
+ * The advertised edge `rcvAdv` never moves back. On the wire a scaled window is rounded down (RFC 7323 2.4 tells senders
+ * to expect that); what was advertised before is accepted all the same.
+ */
+import { unreadBytes } from './receive-queue.ts';
+import { seqAdd, seqDistance, seqMax } from './sequence.ts';
+import type { Tcb } from './tcb.ts';
+import type { Tcp } from './tcp.ts';
+
+/** RCV.WND: what may still arrive, in bytes. */
+export function receiveWindow(tcb: Tcb): number {
+  return seqDistance(tcb.rcvAdv, tcb.rcvNxt);
+}
+
+/** How much wider the window could be than what was advertised. */
+function windowGain(tcp: Tcp, tcb: Tcb): number {
+  return tcp.settings.receiveBufferBytes - unreadBytes(tcb) - receiveWindow(tcb);
+}
+
+/** Receiver's silly window avoidance: a wider window is offered once it is worth a segment or half the buffer. */
+export function windowUpdateDue(tcp: Tcp, tcb: Tcb): boolean {
+  const buffer = tcp.settings.receiveBufferBytes;
+  return 2 * receiveWindow(tcb) < buffer && windowGain(tcp, tcb) >= Math.min(buffer >> 1, 2 * tcb.mssBytes);
+}
+
+/** Moves the right edge as far as memory and silly window avoidance allow; to be called when a segment is built. */
+export function advanceWindow(tcp: Tcp, tcb: Tcb): void {
+  const gain = windowGain(tcp, tcb);
+  if (gain >= Math.min(tcp.settings.receiveBufferBytes >> 1, tcb.mssBytes)) {
+    tcb.rcvAdv = seqMax(tcb.rcvAdv, seqAdd(tcb.rcvAdv, gain));
+  }
+}
+
+/** The window field of a segment that is not a SYN. */
+export function receiveWindowField(tcb: Tcb): number {
+  const field = receiveWindow(tcb) >> tcb.rcvScale;
+  return Math.min(field, 0xffff);
+}
+
+/** The window field of a SYN: never scaled (RFC 7323 2.2). */
+export function synWindowField(tcp: Tcp): number {
+  return Math.min(tcp.settings.receiveBufferBytes, 0xffff);
+}
