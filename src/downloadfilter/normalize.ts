@@ -86,9 +86,8 @@ export class Context {
     return true;
   }
 
-  /** Adds all that another context requires, seen from a base `displacement` bytes before its own; false when they contradict. */
+  /** Adds all bits that another context requires, seen from a base `displacement` bytes before its own; false when they contradict. */
   requireContext(other: Context, displacement: number): boolean {
-    this.requireReach(other.reachBytes + displacement);
     for (const word of other.words) {
       for (let offset = word.offset; offset < word.offset + 4; offset++) {
         const shift = byteShift(offset);

@@ -121,6 +121,6 @@ export function sameShift(a: Shift | null, aDisplacement: number, b: Shift | nul
     b !== null &&
     a.offset + aDisplacement === b.offset + bDisplacement &&
     a.mask === b.mask &&
-    true
+    a.leftShift === b.leftShift
   );
 }

@@ -64,7 +64,7 @@ export function createInterfaceRequest(name: string): Buffer {
   if (length === 0 || length >= IFREQ_NAME_BYTES || /[/\s:\0]/.test(name) || name === '.' || name === '..') {
     throw new DeviceError(
       'EINVAL',
-      `"${name}" is no interface name: it takes 1 to ${IFREQ_NAME_BYTES - 1} bytes without spaces, slashes and colons`,
+      `"${name}" is no interface name: it takes 1 to ${IFREQ_NAME_BYTES - 1} bytes without spaces, slashes and colons.`,
     );
   }
   request.write(name, 0);

@@ -7,7 +7,7 @@
  */
 import type { Arena } from '../runtime/arena.ts';
 import { MSG_TRUNC } from '../runtime/syscalls.ts';
-import { wordAt } from '../wire/bytes.ts';
+import { uint32At } from '../wire/bytes.ts';
 import { IovecLists } from './frame-memory.ts';
 
 const MESSAGE_BYTES = 64;
@@ -47,11 +47,11 @@ export class MessageTable {
 
   /** Bytes of a message that was received or sent. */
   messageBytes(message: number): number {
-    return wordAt(this.words, this.first + message * MESSAGE_WORDS + LENGTH_WORD);
+    return uint32At(this.words, this.first + message * MESSAGE_WORDS + LENGTH_WORD);
   }
 
   /** Was the message received longer than its room? */
   isTruncated(message: number): boolean {
-    return (wordAt(this.words, this.first + message * MESSAGE_WORDS + FLAGS_WORD) & MSG_TRUNC) !== 0;
+    return (uint32At(this.words, this.first + message * MESSAGE_WORDS + FLAGS_WORD) & MSG_TRUNC) !== 0;
   }
 }

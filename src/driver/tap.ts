@@ -7,7 +7,8 @@
  * partial checksums and super-frames of up to 64 KiB, and what we send may leave the same to it.
  *
  * The kernel's side of the device is set up here too (MTU, address, up), by ioctl. A device this program makes goes when
- * it is closed; a persistent one that exists already is attached to, given only what it lacks, and left as it was found.
+ * it is closed; a persistent one that exists already is attached to, given only what it lacks, and left as it was found
+ * (but for the kernel's note of the header format last asked for, which whoever attaches next sets anew).
  *
  * Memory: owns one iovec list in the arena. The kernel has copied a frame when the call returns, so that frames are
  * completed as soon as they are taken.
@@ -108,6 +109,7 @@ export function openTap(options: TapOptions): TapDevice {
     host.setUp(mtu, options.hostAddress);
     return new TapDevice(options.arena, fd, host, offload, mtu);
   } catch (error) {
+    ioctl(fd, TUNSETOFFLOAD, 0);
     if (host !== null) host.restore();
     close(fd);
     throw error;

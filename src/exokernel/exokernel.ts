@@ -14,7 +14,7 @@ import type { Arena } from '../runtime/arena.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { Counters } from '../runtime/counters.ts';
 import { type Log, silentLog } from '../runtime/log.ts';
-import { type Bytes, wordAt } from '../wire/bytes.ts';
+import { type Bytes, int32At } from '../wire/bytes.ts';
 import { DROP_NAMES, DROP_NO_OWNER } from '../wire/drop-reasons.ts';
 import { ethernetCheck } from '../wire/ethernet.ts';
 import { assertEnvironmentOptions, Environment, type EnvironmentOptions } from './environment.ts';
@@ -22,6 +22,8 @@ import { roundUpToPowerOfTwo } from './packet-ring.ts';
 import { SlotPool } from './slot-pool.ts';
 import { TransmitQueue } from './transmit-queue.ts';
 import { Transmitter } from './transmitter.ts';
+
+export type { DeviceFeatures } from '../driver/device.ts';
 
 export interface ExokernelOptions {
   readonly arena: Arena;
@@ -171,8 +173,8 @@ export class Exokernel {
 
   /** Hands frame i of the batch to its owner, and puts another slot in its place; a frame that nobody gets leaves its own. */
   private demultiplex(i: number): void {
-    const at = wordAt(this.batch.at, i);
-    const length = wordAt(this.batch.length, i);
+    const at = int32At(this.batch.at, i);
+    const length = int32At(this.batch.length, i);
     this.counters.add(EXOKERNEL_BYTES_IN, length);
     let reason = ethernetCheck(this.bytes, at, length);
     if (reason === 0) {

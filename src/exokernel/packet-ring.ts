@@ -4,7 +4,7 @@
  *
  * Memory: the ring owns its descriptors only. A frame's slot is the environment's from `take` until `returnSlot`.
  */
-import { wordAt } from '../wire/bytes.ts';
+import { int32At } from '../wire/bytes.ts';
 
 export class PacketRing {
   /** Frames the ring has room for, a power of two. */
@@ -46,8 +46,8 @@ export class PacketRing {
     if (this.head === this.tail) return 0;
     const index = this.head & this.mask;
     this.head = (this.head + 1) | 0;
-    this.length = wordAt(this.lengths, index);
-    return wordAt(this.positions, index);
+    this.length = int32At(this.lengths, index);
+    return int32At(this.positions, index);
   }
 }
 

@@ -10,7 +10,7 @@
  */
 import { FRAME_OFFSET_BYTES } from '../driver/device.ts';
 import type { Arena } from '../runtime/arena.ts';
-import { wordAt } from '../wire/bytes.ts';
+import { int32At } from '../wire/bytes.ts';
 
 /** Slots start at a cache line. */
 const ALIGN_BYTES = 64;
@@ -71,9 +71,9 @@ export class SlotPool {
   /** Where a frame may be received: the position in a free slot, or 0. */
   take(): number {
     if (this.freeCount === 0) return 0;
-    const slot = wordAt(this.stack, --this.freeCount);
+    const slot = int32At(this.stack, --this.freeCount);
     this.owners[slot] = TAKEN;
-    return wordAt(this.positions, slot);
+    return int32At(this.positions, slot);
   }
 
   /** Lends a slot that `take` handed out to an environment. */

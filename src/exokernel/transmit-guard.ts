@@ -8,7 +8,7 @@
  */
 
 import { ARP_BYTES, arpCheck, arpSenderAddress, arpSenderHi, arpSenderLo } from '../wire/arp.ts';
-import { type Bytes, wordAt } from '../wire/bytes.ts';
+import { type Bytes, int32At } from '../wire/bytes.ts';
 import {
   DROP_GUARD_ADDRESS,
   DROP_GUARD_ARP,
@@ -40,8 +40,8 @@ const UNSPECIFIED_ADDRESS = 0;
 
 /** Judges the frame whose transmit descriptor starts at `words[descriptor]`: 0 when it may leave, or why not. */
 export function guardFrame(sender: Sender, bytes: Bytes, words: Int32Array, descriptor: number): DropReason {
-  const at = wordAt(words, descriptor);
-  const headerBytes = wordAt(words, descriptor + 1);
+  const at = int32At(words, descriptor);
+  const headerBytes = int32At(words, descriptor + 1);
   if (headerBytes < ETHERNET_BYTES) return DROP_GUARD_SHORT;
   if (ethernetSourceHi(bytes, at) !== sender.macHi || ethernetSourceLo(bytes, at) !== sender.macLo)
     return DROP_GUARD_MAC;

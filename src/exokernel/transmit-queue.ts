@@ -12,11 +12,13 @@
  */
 import { type Device, FRAME_OFFSET_BYTES, MAX_REGIONS, TRANSMIT_WORDS, TransmitBatch } from '../driver/device.ts';
 import type { Arena } from '../runtime/arena.ts';
-import { type Bytes, wordAt } from '../wire/bytes.ts';
+import { type Bytes, int32At } from '../wire/bytes.ts';
 import { clearVnet } from '../wire/virtio-net.ts';
 import { roundUpToPowerOfTwo } from './packet-ring.ts';
 
 /** Bytes of a header slot. */
+export { MAX_REGIONS };
+
 export const HEADER_SLOT_BYTES = 256;
 const HEADER_SLOT_SHIFT = 8;
 
@@ -113,7 +115,7 @@ export class TransmitQueue {
   get regionBytes(): number {
     const first = (this.enqueued & this.mask) * TRANSMIT_WORDS + 2;
     let total = 0;
-    for (let region = 0; region < this.regions; region++) total += wordAt(this.batch.words, first + 2 * region + 1);
+    for (let region = 0; region < this.regions; region++) total += int32At(this.batch.words, first + 2 * region + 1);
     return total;
   }
 
@@ -122,8 +124,8 @@ export class TransmitQueue {
     const first = (this.enqueued & this.mask) * TRANSMIT_WORDS + 2;
     let to = target;
     for (let region = 0; region < this.regions; region++) {
-      const from = wordAt(this.batch.words, first + 2 * region);
-      const length = wordAt(this.batch.words, first + 2 * region + 1);
+      const from = int32At(this.batch.words, first + 2 * region);
+      const length = int32At(this.batch.words, first + 2 * region + 1);
       this.bytes.copyWithin(to, from, from + length);
       to += length;
     }

@@ -7,7 +7,7 @@
  */
 import type { Device } from '../driver/device.ts';
 import { TRANSMIT_WORDS } from '../driver/device.ts';
-import { type Bytes, wordAt } from '../wire/bytes.ts';
+import { type Bytes, int32At } from '../wire/bytes.ts';
 import { type Environment, FRAMES_OUT } from './environment.ts';
 import { guardFrame } from './transmit-guard.ts';
 import type { TransmitQueue } from './transmit-queue.ts';
@@ -73,7 +73,7 @@ export class Transmitter {
     let count = this.device.completed();
     while (count > 0) {
       if (this.runs === 0) throw new Error(`${this.device.name} has completed more frames than it was given`);
-      const frames = wordAt(this.runFrames, this.head);
+      const frames = int32At(this.runFrames, this.head);
       const done = Math.min(count, frames);
       this.runQueues[this.head]?.complete(done);
       count -= done;
@@ -90,7 +90,7 @@ export class Transmitter {
     if (this.runs > 0) {
       const last = (this.head + this.runs - 1) & mask;
       if (this.runQueues[last] === queue) {
-        this.runFrames[last] = wordAt(this.runFrames, last) + frames;
+        this.runFrames[last] = int32At(this.runFrames, last) + frames;
         return;
       }
     }
@@ -108,7 +108,7 @@ export class Transmitter {
     for (let i = 0; i < this.runs; i++) {
       const from = (this.head + i) & (before - 1);
       queues[i] = this.runQueues[from] ?? null;
-      frames[i] = wordAt(this.runFrames, from);
+      frames[i] = int32At(this.runFrames, from);
     }
     this.runQueues = queues;
     this.runFrames = frames;

@@ -45,6 +45,7 @@ export const ARP_COUNTERS = [
   'refreshed',
   'learned',
   'updated',
+  'unchanged',
   'conflicts',
   'defences',
   'unreachable',
@@ -65,6 +66,7 @@ export const RESOLVED = ARP_COUNTERS.indexOf('resolved');
 export const REFRESHED = ARP_COUNTERS.indexOf('refreshed');
 export const LEARNED = ARP_COUNTERS.indexOf('learned');
 export const UPDATED = ARP_COUNTERS.indexOf('updated');
+export const UNCHANGED = ARP_COUNTERS.indexOf('unchanged');
 export const CONFLICTS = ARP_COUNTERS.indexOf('conflicts');
 export const DEFENCES = ARP_COUNTERS.indexOf('defences');
 export const UNREACHABLE = ARP_COUNTERS.indexOf('unreachable');

@@ -68,6 +68,7 @@ import {
   REQUESTS_SENT,
   RESOLVED,
   TABLE_FULL,
+  UNCHANGED,
   UNREACHABLE,
   UPDATED,
 } from './arp-settings.ts';
@@ -303,7 +304,10 @@ export class ArpCache {
 
   /** Takes over an address that we did not ask for. It is used at once and probed when it is. */
   private update(neighbour: Neighbour, macHi: number, macLo: number): void {
-    if (neighbour.state >= NEIGHBOUR_STALE && neighbour.macHi === macHi && neighbour.macLo === macLo) return;
+    if (neighbour.state >= NEIGHBOUR_STALE && neighbour.macHi === macHi && neighbour.macLo === macLo) {
+      this.counters.increment(UNCHANGED);
+      return;
+    }
     neighbour.macHi = macHi;
     neighbour.macLo = macLo;
     neighbour.state = NEIGHBOUR_STALE;

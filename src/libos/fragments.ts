@@ -10,11 +10,10 @@
  * datagram is handed out in its block, as a frame whose virtio header is clear and whose IPv4 header has lost its
  * options, and the block is free again with `releaseDelivered`.
  */
-import { FRAME_OFFSET_BYTES } from '../driver/device.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { Counters } from '../runtime/counters.ts';
 import type { TimerWheel } from '../runtime/timer-wheel.ts';
-import { type Bytes, wordAt } from '../wire/bytes.ts';
+import { type Bytes, float64At, int32At } from '../wire/bytes.ts';
 import {
   DROP_FRAGMENT_DUPLICATE,
   DROP_FRAGMENT_FORMAT,
@@ -38,7 +37,7 @@ import {
   ipv4Ttl,
   setIpv4,
 } from '../wire/ipv4.ts';
-import { clearVnet } from '../wire/virtio-net.ts';
+import { clearVnet, VNET_BYTES } from '../wire/virtio-net.ts';
 import type { LibosOptions } from './options.ts';
 
 export interface FragmentLimits {
@@ -64,7 +63,7 @@ export interface FragmentsOptions extends LibosOptions {
 /** Bytes of payload that a datagram may have: its total length is a 16-bit field. */
 const MAX_PAYLOAD_BYTES = 0xffff - IPV4_BYTES;
 /** From a block's start to the payload: any IPv4 header fits before it. */
-const PAYLOAD_OFFSET_BYTES = FRAME_OFFSET_BYTES + ETHERNET_BYTES + IPV4_MAX_HEADER_BYTES;
+const PAYLOAD_OFFSET_BYTES = VNET_BYTES + ETHERNET_BYTES + IPV4_MAX_HEADER_BYTES;
 const BLOCK_BYTES = PAYLOAD_OFFSET_BYTES + MAX_PAYLOAD_BYTES;
 
 /** Fragment offsets count units of eight bytes; one bit each says that the unit is here. */
@@ -182,7 +181,7 @@ export class Fragments {
     }
     const place = this.findOrStart(ipv4Source(bytes, ipAt), (ipv4Id(bytes, ipAt) << 8) | ipv4Protocol(bytes, ipAt));
     if (place === NONE) return 0;
-    if (wordAt(this.state, place) === POISONED) {
+    if (int32At(this.state, place) === POISONED) {
       this.drops.increment(DROP_FRAGMENT_OVERLAP);
       return 0;
     }
@@ -199,27 +198,27 @@ export class Fragments {
     const payloadAt = this.payloadAt(place);
     bytes.copyWithin(payloadAt + from, dataAt, dataAt + dataBytes);
     this.markUnits(place, from, end);
-    this.receivedBytes[place] = wordAt(this.receivedBytes, place) + dataBytes;
-    if (end > wordAt(this.highestBytes, place)) this.highestBytes[place] = end;
+    this.receivedBytes[place] = int32At(this.receivedBytes, place) + dataBytes;
+    if (end > int32At(this.highestBytes, place)) this.highestBytes[place] = end;
     if (!more) this.endBytes[place] = end;
     if (from === 0) {
       this.headerBytes[place] = headerBytes;
       bytes.copyWithin(payloadAt - headerBytes - ETHERNET_BYTES, frameAt, dataAt);
     }
-    return wordAt(this.receivedBytes, place) === wordAt(this.endBytes, place) ? this.complete(place) : 0;
+    return int32At(this.receivedBytes, place) === int32At(this.endBytes, place) ? this.complete(place) : 0;
   }
 
   /** Frees the blocks of the datagrams handed out since the last call. */
   releaseDelivered(): void {
     for (let place = 0; this.delivered > 0; place++) {
-      if (wordAt(this.state, place) === DELIVERED) this.free(place);
+      if (int32At(this.state, place) === DELIVERED) this.free(place);
     }
   }
 
   /** A fragment of which something is here already: the same again is ignored, anything else spoils the datagram. */
   private repeat(place: number, present: number, from: number, end: number, dataAt: number, more: boolean): void {
     const units = ((end + UNIT_MASK) >>> UNIT_SHIFT) - (from >>> UNIT_SHIFT);
-    const known = wordAt(this.endBytes, place);
+    const known = int32At(this.endBytes, place);
     const consistent = more ? known === UNKNOWN || end < known : end === known;
     if (present !== units || !consistent || !this.sameBytes(this.payloadAt(place) + from, dataAt, end - from)) {
       this.poison(place);
@@ -231,16 +230,16 @@ export class Fragments {
 
   /** Whether a new fragment that ends at `end` agrees with the others on where the datagram ends. */
   private endFits(place: number, end: number, more: boolean): boolean {
-    const known = wordAt(this.endBytes, place);
+    const known = int32At(this.endBytes, place);
     if (more) return known === UNKNOWN || end < known;
-    return known === UNKNOWN && end > wordAt(this.highestBytes, place);
+    return known === UNKNOWN && end > int32At(this.highestBytes, place);
   }
 
   /** Makes one frame of the collected bytes. */
   private complete(place: number): number {
     const { bytes } = this;
     const payloadAt = this.payloadAt(place);
-    const first = payloadAt - wordAt(this.headerBytes, place);
+    const first = payloadAt - int32At(this.headerBytes, place);
     const ipAt = payloadAt - IPV4_BYTES;
     const frameAt = ipAt - ETHERNET_BYTES;
     const protocol = ipv4Protocol(bytes, first);
@@ -251,11 +250,11 @@ export class Fragments {
     const target = ipv4Target(bytes, first);
     bytes.copyWithin(frameAt, first - ETHERNET_BYTES, first);
     clearVnet(bytes, frameAt);
-    const totalBytes = IPV4_BYTES + wordAt(this.endBytes, place);
+    const totalBytes = IPV4_BYTES + int32At(this.endBytes, place);
     setIpv4(bytes, ipAt, totalBytes, id, false, ttl, protocol, source, target, tos);
     this.state[place] = DELIVERED;
     this.delivered++;
-    this.timers.schedule(wordAt(this.timer, place), this.clock.nowUs() + this.limits.timeoutUs);
+    this.timers.schedule(int32At(this.timer, place), this.clock.nowUs() + this.limits.timeoutUs);
     this.counters.increment(COMPLETED);
     return frameAt;
   }
@@ -272,14 +271,14 @@ export class Fragments {
     let empty = NONE;
     let left = this.used;
     for (let place = 0; place < places && (left > 0 || empty === NONE); place++) {
-      const state = wordAt(this.state, place);
+      const state = int32At(this.state, place);
       if (state === FREE) {
         if (empty === NONE) empty = place;
         continue;
       }
       left--;
-      if (state === DELIVERED || wordAt(this.source, place) !== source) continue;
-      if (wordAt(this.key, place) === key) return place;
+      if (state === DELIVERED || int32At(this.source, place) !== source) continue;
+      if (int32At(this.key, place) === key) return place;
       ofSource++;
     }
     if (ofSource >= this.limits.maxPerSource) empty = this.evict(source, true);
@@ -302,7 +301,7 @@ export class Fragments {
     this.headerBytes[place] = 0;
     this.map.fill(0, place * MAP_WORDS, (place + 1) * MAP_WORDS);
     this.used++;
-    this.timers.schedule(wordAt(this.timer, place), this.clock.nowUs() + this.limits.timeoutUs);
+    this.timers.schedule(int32At(this.timer, place), this.clock.nowUs() + this.limits.timeoutUs);
     this.counters.increment(STARTED);
     return place;
   }
@@ -311,9 +310,9 @@ export class Fragments {
   private evict(source: number, ofSourceOnly: boolean): number {
     let victim = NONE;
     for (let place = 0; place < this.limits.maxDatagrams; place++) {
-      const state = wordAt(this.state, place);
+      const state = int32At(this.state, place);
       if (state !== COLLECTING && state !== POISONED) continue;
-      if (ofSourceOnly && wordAt(this.source, place) !== source) continue;
+      if (ofSourceOnly && int32At(this.source, place) !== source) continue;
       if (victim === NONE || this.goesBefore(place, victim)) victim = place;
     }
     if (victim === NONE) return NONE;
@@ -324,24 +323,24 @@ export class Fragments {
   }
 
   private goesBefore(place: number, other: number): boolean {
-    const poisoned = wordAt(this.state, place) === POISONED;
-    if (poisoned !== (wordAt(this.state, other) === POISONED)) return poisoned;
-    return wordAt(this.order, place) < wordAt(this.order, other);
+    const poisoned = int32At(this.state, place) === POISONED;
+    if (poisoned !== (int32At(this.state, other) === POISONED)) return poisoned;
+    return float64At(this.order, place) < float64At(this.order, other);
   }
 
   private free(place: number): void {
-    if (wordAt(this.state, place) === DELIVERED) this.delivered--;
+    if (int32At(this.state, place) === DELIVERED) this.delivered--;
     this.state[place] = FREE;
     this.used--;
-    this.timers.cancel(wordAt(this.timer, place));
+    this.timers.cancel(int32At(this.timer, place));
   }
 
   private expire(place: number): void {
-    const state = wordAt(this.state, place);
+    const state = int32At(this.state, place);
     if (state === COLLECTING) {
       this.counters.increment(TIMED_OUT);
       this.drops.increment(DROP_FRAGMENT_TIMEOUT);
-      const headerBytes = wordAt(this.headerBytes, place);
+      const headerBytes = int32At(this.headerBytes, place);
       if (headerBytes !== 0) this.onTimeout(this.payloadAt(place) - headerBytes - ETHERNET_BYTES);
     }
     if (state !== FREE) this.free(place);
@@ -364,7 +363,7 @@ export class Fragments {
     let count = 0;
     const last = (end - 1) >>> UNIT_SHIFT;
     for (let unit = from >>> UNIT_SHIFT; unit <= last; unit = nextWord(unit)) {
-      count += countBits(wordAt(this.map, place * MAP_WORDS + (unit >>> WORD_SHIFT)) & maskOfUnits(unit, last));
+      count += countBits(int32At(this.map, place * MAP_WORDS + (unit >>> WORD_SHIFT)) & maskOfUnits(unit, last));
     }
     return count;
   }
@@ -373,7 +372,7 @@ export class Fragments {
     const last = (end - 1) >>> UNIT_SHIFT;
     for (let unit = from >>> UNIT_SHIFT; unit <= last; unit = nextWord(unit)) {
       const word = place * MAP_WORDS + (unit >>> WORD_SHIFT);
-      this.map[word] = wordAt(this.map, word) | maskOfUnits(unit, last);
+      this.map[word] = int32At(this.map, word) | maskOfUnits(unit, last);
     }
   }
 }

@@ -6,10 +6,9 @@
  * Memory: one block of the arena, owned for the arena's life; released frames are copied once more, into a
  * `TransmitBuffer`, so that a pool entry is free as soon as its neighbour is resolved.
  */
-import { FRAME_OFFSET_BYTES } from '../driver/device.ts';
 import { MAX_HEADER_BYTES, type TransmitQueue } from '../exokernel/transmit-queue.ts';
 import type { Arena } from '../runtime/arena.ts';
-import { type Bytes, wordAt } from '../wire/bytes.ts';
+import { type Bytes, int32At } from '../wire/bytes.ts';
 import { ETHERNET_BYTES, ETHERTYPE_IPV4, setEthernet } from '../wire/ethernet.ts';
 import { VNET_BYTES } from '../wire/virtio-net.ts';
 import { type Neighbour, NO_FRAME } from './neighbour.ts';
@@ -33,7 +32,7 @@ export class PendingFrames {
     this.bytes = bytes;
     this.queue = queue;
     this.frameBytes = frameBytes;
-    this.blockBytes = FRAME_OFFSET_BYTES + frameBytes;
+    this.blockBytes = VNET_BYTES + frameBytes;
     this.start = arena.allocate(this.blockBytes * maxFrames);
     this.lengths = new Int32Array(maxFrames);
     this.next = new Int32Array(maxFrames);
@@ -63,7 +62,7 @@ export class PendingFrames {
     if (lengthBytes > this.frameBytes) return false;
     this.bytes.copyWithin(at - VNET_BYTES, frameAt - VNET_BYTES, frameAt + headerBytes);
     this.queue.copyRegions(at + headerBytes);
-    this.firstFree = wordAt(this.next, frame);
+    this.firstFree = int32At(this.next, frame);
     this.lengths[frame] = lengthBytes;
     this.next[frame] = NO_FRAME;
     if (neighbour.pendingTail === NO_FRAME) neighbour.pendingHead = frame;
@@ -83,7 +82,7 @@ export class PendingFrames {
   send(neighbour: Neighbour, macHi: number, macLo: number): boolean {
     const frame = this.remove(neighbour);
     const from = this.frameAt(frame);
-    const lengthBytes = wordAt(this.lengths, frame);
+    const lengthBytes = int32At(this.lengths, frame);
     const at = this.queue.reserve();
     if (at === 0) return false;
     if (lengthBytes <= MAX_HEADER_BYTES) {
@@ -109,13 +108,13 @@ export class PendingFrames {
   }
 
   private frameAt(frame: number): number {
-    return this.start + frame * this.blockBytes + FRAME_OFFSET_BYTES;
+    return this.start + frame * this.blockBytes + VNET_BYTES;
   }
 
   private remove(neighbour: Neighbour): number {
     const frame = neighbour.pendingHead;
     if (frame === NO_FRAME) throw new RangeError('no frame waits for this neighbour');
-    neighbour.pendingHead = wordAt(this.next, frame);
+    neighbour.pendingHead = int32At(this.next, frame);
     if (neighbour.pendingHead === NO_FRAME) neighbour.pendingTail = NO_FRAME;
     neighbour.pendingCount--;
     this.next[frame] = this.firstFree;

@@ -5,9 +5,8 @@
  * Memory: frames of the ring stay in their receive slots until the end of the turn that took them, then all go back.
  */
 import { arpFilter, ipv4Filter } from '../downloadfilter/protocols.ts';
-import type { DeviceFeatures } from '../driver/device.ts';
 import type { Environment, EnvironmentProgram } from '../exokernel/environment.ts';
-import type { Exokernel } from '../exokernel/exokernel.ts';
+import type { DeviceFeatures, Exokernel } from '../exokernel/exokernel.ts';
 import type { Arena } from '../runtime/arena.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { Counters } from '../runtime/counters.ts';

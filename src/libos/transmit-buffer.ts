@@ -7,7 +7,7 @@
  */
 import type { TransmitQueue } from '../exokernel/transmit-queue.ts';
 import type { Arena } from '../runtime/arena.ts';
-import { wordAt } from '../wire/bytes.ts';
+import { float64At, int32At } from '../wire/bytes.ts';
 
 export class TransmitBuffer {
   private readonly queue: TransmitQueue;
@@ -69,8 +69,8 @@ export class TransmitBuffer {
 
   private reclaim(): void {
     const completed = this.queue.completed;
-    while (this.blocks > 0 && wordAt(this.releaseAt, this.firstBlock) <= completed) {
-      this.tail = wordAt(this.ends, this.firstBlock);
+    while (this.blocks > 0 && float64At(this.releaseAt, this.firstBlock) <= completed) {
+      this.tail = int32At(this.ends, this.firstBlock);
       this.firstBlock = (this.firstBlock + 1) % this.maxBlocks;
       this.blocks--;
     }

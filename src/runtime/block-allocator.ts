@@ -9,8 +9,9 @@
  * Memory: the range belongs to the allocator, a block to whoever allocated it until `free`. All bookkeeping lies outside
  * the range and nothing is allocated per block, so a block's own bytes are never touched here.
  */
-import { u8, wordAt } from '../wire/bytes.ts';
+
 import type { Arena } from './arena.ts';
+import { int32At, uint8At } from './words.ts';
 
 export const PAGE_BYTES = 4096;
 const PAGE_SHIFT = 12;
@@ -110,8 +111,8 @@ export class BlockAllocator {
   get largestFreeBytes(): number {
     for (let bin = BINS - 1; bin >= 0; bin--) {
       let largest = 0;
-      for (let page = wordAt(this.bins, bin); page >= 0; page = wordAt(this.next, page)) {
-        largest = Math.max(largest, wordAt(this.runPages, page));
+      for (let page = int32At(this.bins, bin); page >= 0; page = int32At(this.next, page)) {
+        largest = Math.max(largest, int32At(this.runPages, page));
       }
       if (largest > 0) return largest * PAGE_BYTES;
     }
@@ -134,10 +135,10 @@ export class BlockAllocator {
   free(at: number): void {
     const page = (at - this.start) >> PAGE_SHIFT;
     if (!(at >= this.start && page < this.pages)) throw new RangeError(`offset ${at} lies outside the range`);
-    const kind = u8(this.kind, page);
+    const kind = uint8At(this.kind, page);
     if (kind === PAGE_SLAB) this.freeSlot(at, page);
     else if (kind === PAGE_LARGE && at === this.start + page * PAGE_BYTES) {
-      const pages = wordAt(this.runPages, page);
+      const pages = int32At(this.runPages, page);
       this.usedBytes -= pages * PAGE_BYTES;
       this.joinFreeRun(page, pages);
     } else throw new RangeError(`offset ${at} is not a block in use`);
@@ -154,7 +155,7 @@ export class BlockAllocator {
   }
 
   private allocateSlot(bytes: number): number {
-    const slotClass = u8(SLOT_CLASS, (bytes + 63) >> 6);
+    const slotClass = uint8At(SLOT_CLASS, (bytes + 63) >> 6);
     const slab = this.partial[slotClass] ?? this.createSlab(slotClass);
     if (slab === null) return 0;
     let slot = slab.touched;
@@ -168,7 +169,7 @@ export class BlockAllocator {
   }
 
   private freeSlot(at: number, page: number): void {
-    const slab = this.slabs[wordAt(this.slabOf, page)] as Slab;
+    const slab = this.slabs[int32At(this.slabOf, page)] as Slab;
     const offset = at - (this.start + slab.page * PAGE_BYTES);
     const slot = Math.floor(offset / slab.slotBytes);
     if (slot * slab.slotBytes !== offset || slab.used[slot] !== 1) {
@@ -210,7 +211,7 @@ export class BlockAllocator {
   private destroySlab(slab: Slab): void {
     this.unlinkSlab(slab);
     for (let page = slab.page; page < slab.page + SLAB_PAGES; page++) this.kind[page] = PAGE_INNER;
-    this.spareSlabs.push(wordAt(this.slabOf, slab.page));
+    this.spareSlabs.push(int32At(this.slabOf, slab.page));
     this.joinFreeRun(slab.page, SLAB_PAGES);
   }
 
@@ -234,7 +235,7 @@ export class BlockAllocator {
   private takeRun(pages: number): number {
     const page = this.findRun(pages);
     if (page < 0) return -1;
-    const found = wordAt(this.runPages, page);
+    const found = int32At(this.runPages, page);
     this.removeFreeRun(page);
     if (found > pages) this.addFreeRun(page + pages, found - pages);
     this.kind[page] = PAGE_INNER;
@@ -247,9 +248,9 @@ export class BlockAllocator {
     for (let bin = binOf(pages); bin < BINS; bin++) {
       let best = -1;
       let looked = 0;
-      for (let page = wordAt(this.bins, bin); page >= 0; page = wordAt(this.next, page)) {
-        const length = wordAt(this.runPages, page);
-        if (length >= pages && (best < 0 || length < wordAt(this.runPages, best))) best = page;
+      for (let page = int32At(this.bins, bin); page >= 0; page = int32At(this.next, page)) {
+        const length = int32At(this.runPages, page);
+        if (length >= pages && (best < 0 || length < int32At(this.runPages, best))) best = page;
         // A bin above the first holds only runs that fit: any of them will do after a fair look. In the first one the
         // search goes on until one fits, or a request could fail beside a run that is long enough.
         if (++looked >= MAX_BIN_SEARCH && best >= 0) break;
@@ -265,12 +266,12 @@ export class BlockAllocator {
     let length = pages;
     const after = page + pages;
     this.kind[page] = PAGE_INNER;
-    if (after < this.pages && u8(this.kind, after) === PAGE_FREE_RUN) {
-      length += wordAt(this.runPages, after);
+    if (after < this.pages && uint8At(this.kind, after) === PAGE_FREE_RUN) {
+      length += int32At(this.runPages, after);
       this.removeFreeRun(after);
     }
-    if (page > 0 && u8(this.kind, page - 1) === PAGE_FREE_RUN) {
-      const before = wordAt(this.runPages, page - 1);
+    if (page > 0 && uint8At(this.kind, page - 1) === PAGE_FREE_RUN) {
+      const before = int32At(this.runPages, page - 1);
       first -= before;
       length += before;
       this.removeFreeRun(first);
@@ -285,7 +286,7 @@ export class BlockAllocator {
     this.runPages[page] = pages;
     this.runPages[last] = pages;
     const bin = binOf(pages);
-    const first = wordAt(this.bins, bin);
+    const first = int32At(this.bins, bin);
     this.next[page] = first;
     this.previous[page] = -1;
     if (first >= 0) this.previous[first] = page;
@@ -293,9 +294,9 @@ export class BlockAllocator {
   }
 
   private removeFreeRun(page: number): void {
-    const pages = wordAt(this.runPages, page);
-    const before = wordAt(this.previous, page);
-    const after = wordAt(this.next, page);
+    const pages = int32At(this.runPages, page);
+    const before = int32At(this.previous, page);
+    const after = int32At(this.next, page);
     if (before < 0) this.bins[binOf(pages)] = after;
     else this.next[before] = after;
     if (after >= 0) this.previous[after] = before;

@@ -13,6 +13,7 @@
  *
  * Memory: arrays are allocated by the constructor and, doubling, by `create`; nothing else allocates.
  */
+import { int32At } from './words.ts';
 
 /** Called with the timer's argument when it fires. */
 export type TimerHandler = (argument: number) => void;
@@ -28,8 +29,10 @@ const SPAN_TICKS = 2 ** SPAN_BITS;
 
 /** The list of deadlines beyond the span comes after the slots of all levels. */
 const FAR = LEVELS * LEVEL_SLOTS;
+/** What handlers schedule waits here until the wheel has come to rest. */
+const DEFERRED = FAR + 1;
 /** Nodes below this are list heads, from here on timers. */
-const FIRST_TIMER = FAR + 1;
+const FIRST_TIMER = DEFERRED + 1;
 
 /** `slot` of a timer that is in no list. */
 const NOWHERE = -1;
@@ -46,8 +49,6 @@ export class TimerWheel {
 
   /** Everything before this tick, and it too, has fired. */
   private presentTick: number;
-  /** Whatever is scheduled lies after this tick: the one that `advance` is going to, the present one otherwise. */
-  private floorTick: number;
   private advancing = false;
 
   private armedCount = 0;
@@ -85,7 +86,6 @@ export class TimerWheel {
     this.limit = limit;
     this.capacity = Math.min(capacity, limit);
     this.presentTick = Math.floor(nowUs / TICK_US);
-    this.floorTick = this.presentTick;
     const nodes = FIRST_TIMER + this.capacity;
     this.next = new Int32Array(nodes);
     this.previous = new Int32Array(nodes);
@@ -161,10 +161,10 @@ export class TimerWheel {
     this.deadline[id] = deadlineUs;
     if (before === Number.POSITIVE_INFINITY) {
       this.armedCount++;
-      this.place(id, this.tickOf(deadlineUs));
-    } else if (deadlineUs < before && !this.liesEarlyEnough(id, this.tickOf(deadlineUs))) {
+      this.enter(id);
+    } else if (deadlineUs < before && !this.liesEarlyEnough(id)) {
       this.unlink(id);
-      this.place(id, this.tickOf(deadlineUs));
+      this.enter(id);
     }
   }
 
@@ -190,13 +190,12 @@ export class TimerWheel {
 
   /**
    * Fires every timer whose time has come, in the order of their ticks, and returns how many there were. A handler may
-   * do anything to any timer; what it schedules fires in a later call, however early the deadline.
+   * do anything to any timer; a timer that it arms fires in a later call, however early the deadline.
    */
   advance(nowUs: number): number {
     const target = Math.floor(nowUs / TICK_US);
     if (!(target > this.presentTick)) return 0;
     if (this.advancing) throw new Error('a timer handler cannot advance the wheel');
-    this.floorTick = target;
     this.advancing = true;
     let fired = 0;
     try {
@@ -212,6 +211,11 @@ export class TimerWheel {
       this.presentTick = target;
     } finally {
       this.advancing = false;
+      while (this.next[DEFERRED] !== DEFERRED) {
+        const id = int32At(this.next, DEFERRED);
+        this.unlink(id);
+        this.enter(id);
+      }
     }
     return fired;
   }
@@ -230,14 +234,23 @@ export class TimerWheel {
     if ((this.kind[id] ?? FREE) === FREE) throw new RangeError(`${id} is no timer`);
   }
 
-  /** The tick at which a deadline is reached, or the first one that has not come up yet. */
-  private tickOf(deadlineUs: number): number {
-    const tick = Math.ceil(deadlineUs / TICK_US);
-    return tick > this.floorTick ? tick : this.floorTick + 1;
+  /** Puts a timer that has got a deadline and is in no list where it belongs. */
+  private enter(id: number): void {
+    if (this.advancing) {
+      this.link(id, DEFERRED);
+    } else {
+      this.place(id, this.dueTick(id));
+    }
   }
 
-  /** Whether a timer would be looked at by `tick` where it is. */
-  private liesEarlyEnough(id: number, tick: number): boolean {
+  /** The tick that a timer is to fire at: that of its deadline, or the next one if that has passed. */
+  private dueTick(id: number): number {
+    return Math.max(Math.ceil((this.deadline[id] as number) / TICK_US), this.presentTick + 1);
+  }
+
+  /** Whether a timer is looked at where it lies by the time that it is to fire. */
+  private liesEarlyEnough(id: number): boolean {
+    const tick = this.dueTick(id);
     if (this.slot[id] === FAR) return this.isFar(tick);
     return tick - this.presentTick >= (((this.tick[id] as number) - this.presentTick) | 0);
   }
@@ -247,7 +260,7 @@ export class TimerWheel {
     return tick - this.presentTick >= SPAN_TICKS || (tick ^ this.presentTick) >>> SPAN_BITS !== 0;
   }
 
-  /** Puts a timer that is in no list where `tick` belongs. */
+  /** Puts a timer that is in no list into the slot of `tick`, which is the present one or a later one. */
   private place(id: number, tick: number): void {
     let slot = FAR;
     if (!this.isFar(tick)) {
@@ -255,11 +268,15 @@ export class TimerWheel {
       const level = highestBit < 0 ? 0 : (highestBit / LEVEL_BITS) | 0;
       const index = (tick >>> (level * LEVEL_BITS)) & (LEVEL_SLOTS - 1);
       slot = level * LEVEL_SLOTS + index;
-      this.occupied[slot >>> 5] = wordAt(this.occupied, slot >>> 5) | (1 << (slot & 31));
+      this.occupied[slot >>> 5] = int32At(this.occupied, slot >>> 5) | (1 << (slot & 31));
     }
-    const last = wordAt(this.previous, slot);
-    this.slot[id] = slot;
     this.tick[id] = tick;
+    this.link(id, slot);
+  }
+
+  private link(id: number, slot: number): void {
+    const last = int32At(this.previous, slot);
+    this.slot[id] = slot;
     this.next[id] = slot;
     this.previous[id] = last;
     this.next[last] = id;
@@ -267,13 +284,13 @@ export class TimerWheel {
   }
 
   private unlink(id: number): void {
-    const after = wordAt(this.next, id);
-    const before = wordAt(this.previous, id);
+    const after = int32At(this.next, id);
+    const before = int32At(this.previous, id);
     this.next[before] = after;
     this.previous[after] = before;
     // Neighbours that are the same node are the head of a list that is now empty.
     if (after === before && after < FAR) {
-      this.occupied[after >>> 5] = wordAt(this.occupied, after >>> 5) & ~(1 << (after & 31));
+      this.occupied[after >>> 5] = int32At(this.occupied, after >>> 5) & ~(1 << (after & 31));
     }
     this.slot[id] = NOWHERE;
   }
@@ -283,8 +300,8 @@ export class TimerWheel {
     for (let level = 0; level < LEVELS; level++) {
       const from = (this.presentTick >>> (level * LEVEL_BITS)) & (LEVEL_SLOTS - 1);
       let word = level * 2 + (from >>> 5);
-      let bits = wordAt(this.occupied, word) & (-1 << (from & 31));
-      if (bits === 0 && from < 32) bits = wordAt(this.occupied, ++word);
+      let bits = int32At(this.occupied, word) & (-1 << (from & 31));
+      if (bits === 0 && from < 32) bits = int32At(this.occupied, ++word);
       if (bits !== 0) return word * 32 + 31 - Math.clz32(bits & -bits);
     }
     return this.next[FAR] === FAR ? NOWHERE : FAR;
@@ -304,7 +321,7 @@ export class TimerWheel {
     let fired = 0;
     // A handler may take timers out of this list but not put any in: what it schedules lies later than the present.
     while (this.next[slot] !== slot) {
-      const id = wordAt(this.next, slot);
+      const id = int32At(this.next, slot);
       this.unlink(id);
       const deadlineUs = this.deadline[id] as number;
       if (deadlineUs > presentUs) {
@@ -314,23 +331,21 @@ export class TimerWheel {
       this.deadline[id] = Number.POSITIVE_INFINITY;
       this.armedCount--;
       fired++;
-      const handler = this.handlers[wordAt(this.kind, id)] as TimerHandler;
-      handler(wordAt(this.argument, id));
+      const handler = this.handlers[int32At(this.kind, id)] as TimerHandler;
+      handler(int32At(this.argument, id));
     }
     return fired;
   }
 
   /** Spreads the timers of a slot that has become the present over the levels below. */
   private moveDown(slot: number): void {
-    const last = wordAt(this.previous, slot);
+    const last = int32At(this.previous, slot);
     let id = slot;
     while (id !== last) {
-      id = wordAt(this.next, slot);
-      // Scheduled for a time that had passed, a timer lies at a later tick than its deadline has.
-      const ahead = slot === FAR ? 0 : (wordAt(this.tick, id) - this.presentTick) | 0;
-      const tick = Math.ceil((this.deadline[id] as number) / TICK_US);
+      id = int32At(this.next, slot);
       this.unlink(id);
-      this.place(id, Math.max(tick, this.presentTick + ahead));
+      // A deadline that had passed when it was scheduled lies before the slot.
+      this.place(id, Math.max(Math.ceil((this.deadline[id] as number) / TICK_US), this.presentTick));
     }
   }
 
@@ -348,10 +363,6 @@ export class TimerWheel {
     deadline.set(this.deadline);
     this.deadline = deadline;
   }
-}
-
-function wordAt(words: Int32Array, index: number): number {
-  return words[index] as number;
 }
 
 function enlarge(words: Int32Array, length: number, filler: number): Int32Array {

@@ -4,7 +4,7 @@
  * TIME-WAIT records (`timeWaitValue`); the table knows nothing of either.
  */
 import { type HashKey, hashWords } from '../runtime/half-siphash.ts';
-import { wordAt } from '../wire/bytes.ts';
+import { int32At } from '../wire/bytes.ts';
 
 /** `find` found nothing. */
 export const NOT_FOUND = -0x80000000;
@@ -26,14 +26,14 @@ export class ConnectionTable {
   }
 
   find(remoteAddress: number, remotePort: number, localPort: number): number {
-    return wordAt(this.values, this.locate(remoteAddress, packPorts(remotePort, localPort)));
+    return int32At(this.values, this.locate(remoteAddress, packPorts(remotePort, localPort)));
   }
 
   /** Adds an entry, or gives an existing one a new value. */
   set(remoteAddress: number, remotePort: number, localPort: number, value: number): void {
     const ports = packPorts(remotePort, localPort);
     let slot = this.locate(remoteAddress, ports);
-    if (wordAt(this.values, slot) === EMPTY) {
+    if (int32At(this.values, slot) === EMPTY) {
       if (this.size * 2 >= this.slots) {
         this.grow();
         slot = this.locate(remoteAddress, ports);
@@ -47,18 +47,18 @@ export class ConnectionTable {
 
   delete(remoteAddress: number, remotePort: number, localPort: number): void {
     let hole = this.locate(remoteAddress, packPorts(remotePort, localPort));
-    if (wordAt(this.values, hole) === EMPTY) return;
+    if (int32At(this.values, hole) === EMPTY) return;
     this.size--;
     // Close the hole: an entry behind it that probed past it moves into it.
     let slot = hole;
     for (;;) {
       slot = (slot + 1) & (this.slots - 1);
-      if (wordAt(this.values, slot) === EMPTY) break;
-      const home = this.home(wordAt(this.addresses, slot), wordAt(this.ports, slot));
+      if (int32At(this.values, slot) === EMPTY) break;
+      const home = this.home(int32At(this.addresses, slot), int32At(this.ports, slot));
       if (((slot - home) & (this.slots - 1)) < ((slot - hole) & (this.slots - 1))) continue;
-      this.addresses[hole] = wordAt(this.addresses, slot);
-      this.ports[hole] = wordAt(this.ports, slot);
-      this.values[hole] = wordAt(this.values, slot);
+      this.addresses[hole] = int32At(this.addresses, slot);
+      this.ports[hole] = int32At(this.ports, slot);
+      this.values[hole] = int32At(this.values, slot);
       hole = slot;
     }
     this.values[hole] = EMPTY;
@@ -70,8 +70,8 @@ export class ConnectionTable {
 
   private locate(address: number, ports: number): number {
     let slot = this.home(address, ports);
-    while (wordAt(this.values, slot) !== EMPTY) {
-      if (wordAt(this.addresses, slot) === address && wordAt(this.ports, slot) === ports) return slot;
+    while (int32At(this.values, slot) !== EMPTY) {
+      if (int32At(this.addresses, slot) === address && int32At(this.ports, slot) === ports) return slot;
       slot = (slot + 1) & (this.slots - 1);
     }
     return slot;
@@ -84,11 +84,11 @@ export class ConnectionTable {
     this.ports = new Int32Array(this.slots);
     this.values = new Int32Array(this.slots).fill(EMPTY);
     for (let old = 0; old < slots; old++) {
-      if (wordAt(values, old) === EMPTY) continue;
-      const slot = this.locate(wordAt(addresses, old), wordAt(ports, old));
-      this.addresses[slot] = wordAt(addresses, old);
-      this.ports[slot] = wordAt(ports, old);
-      this.values[slot] = wordAt(values, old);
+      if (int32At(values, old) === EMPTY) continue;
+      const slot = this.locate(int32At(addresses, old), int32At(ports, old));
+      this.addresses[slot] = int32At(addresses, old);
+      this.ports[slot] = int32At(ports, old);
+      this.values[slot] = int32At(values, old);
     }
   }
 }

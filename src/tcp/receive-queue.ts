@@ -11,7 +11,7 @@
  * back when they hold nothing. When memory runs out the text is refused, as if it had been lost.
  */
 import type { BlockAllocator } from '../runtime/block-allocator.ts';
-import { type Bytes, wordAt } from '../wire/bytes.ts';
+import { type Bytes, int32At } from '../wire/bytes.ts';
 import {
   type Seq,
   seqAdd,
@@ -87,14 +87,14 @@ export class ReceiveQueues {
 
   /** Where the first unread byte is; meaningful when there is one. */
   readableAt(tcb: Tcb): number {
-    if (tcb.deliveryHead >= 0) return wordAt(this.deliveryAt, tcb.deliveryHead);
+    if (tcb.deliveryHead >= 0) return int32At(this.deliveryAt, tcb.deliveryHead);
     const ring = tcb.ring;
     return ring === null ? 0 : ring.at + (seqBits(tcb.readSeq) & (ring.capacity - 1));
   }
 
   /** How many unread bytes lie together from `readableAt` on. */
   readableLength(tcb: Tcb): number {
-    if (tcb.deliveryHead >= 0) return wordAt(this.deliveryBytes, tcb.deliveryHead);
+    if (tcb.deliveryHead >= 0) return int32At(this.deliveryBytes, tcb.deliveryHead);
     const ring = tcb.ring;
     if (ring === null) return 0;
     return Math.min(unreadBytes(tcb), ring.capacity - (seqBits(tcb.readSeq) & (ring.capacity - 1)));
@@ -105,14 +105,14 @@ export class ReceiveQueues {
     let left = count;
     while (left > 0 && tcb.deliveryHead >= 0) {
       const head = tcb.deliveryHead;
-      const bytes = wordAt(this.deliveryBytes, head);
+      const bytes = int32At(this.deliveryBytes, head);
       if (left < bytes) {
-        this.deliveryAt[head] = wordAt(this.deliveryAt, head) + left;
+        this.deliveryAt[head] = int32At(this.deliveryAt, head) + left;
         this.deliveryBytes[head] = bytes - left;
         return;
       }
       left -= bytes;
-      tcb.deliveryHead = wordAt(this.deliveryNext, head);
+      tcb.deliveryHead = int32At(this.deliveryNext, head);
       if (tcb.deliveryHead < 0) tcb.deliveryTail = -1;
     }
     if (tcb.ring !== null && tcb.ring.rangeCount === 0 && unreadBytes(tcb) === 0) this.releaseRing(tcb);
@@ -128,15 +128,15 @@ export class ReceiveQueues {
     tcb.deliveryHead = -1;
     tcb.deliveryTail = -1;
     while (index >= 0) {
-      const length = wordAt(this.deliveryBytes, index);
-      if (!this.store(tcb, seq, wordAt(this.deliveryAt, index), length)) {
+      const length = int32At(this.deliveryBytes, index);
+      if (!this.store(tcb, seq, int32At(this.deliveryAt, index), length)) {
         if (tcb.finReceived) return false;
         tcb.rcvNxt = seq;
         if (tcb.ring !== null) tcb.ring.rangeCount = 0;
         return true;
       }
       seq = seqAdd(seq, length);
-      index = wordAt(this.deliveryNext, index);
+      index = int32At(this.deliveryNext, index);
     }
     return true;
   }
@@ -198,7 +198,7 @@ export class ReceiveQueues {
 
   /** Copies what the ring may hold to its new place, position by position of the sequence numbers. */
   private moveRing(tcb: Tcb, ring: ReceiveRing, at: number, capacity: number): void {
-    const end = ring.rangeCount > 0 ? toSeq(wordAt(ring.right, ring.rangeCount - 1)) : tcb.rcvNxt;
+    const end = ring.rangeCount > 0 ? toSeq(int32At(ring.right, ring.rangeCount - 1)) : tcb.rcvNxt;
     let seq = tcb.readSeq;
     while (seqBefore(seq, end)) {
       const from = seqBits(seq) & (ring.capacity - 1);
@@ -230,8 +230,8 @@ export function unreadBytes(tcb: Tcb): number {
 /** Advances `rcvNxt` over the ranges it has reached. */
 function joinRanges(tcb: Tcb, ring: ReceiveRing): void {
   let joined = 0;
-  while (joined < ring.rangeCount && seqBeforeOrAt(toSeq(wordAt(ring.left, joined)), tcb.rcvNxt)) {
-    tcb.rcvNxt = seqMax(tcb.rcvNxt, toSeq(wordAt(ring.right, joined)));
+  while (joined < ring.rangeCount && seqBeforeOrAt(toSeq(int32At(ring.left, joined)), tcb.rcvNxt)) {
+    tcb.rcvNxt = seqMax(tcb.rcvNxt, toSeq(int32At(ring.right, joined)));
     joined++;
   }
   if (joined > 0) removeRanges(ring, 0, joined);
@@ -240,13 +240,13 @@ function joinRanges(tcb: Tcb, ring: ReceiveRing): void {
 /** Adds a range and joins it with those it touches. There is room for one more. */
 function insertRange(ring: ReceiveRing, left: Seq, right: Seq): void {
   let first = 0;
-  while (first < ring.rangeCount && seqBefore(toSeq(wordAt(ring.right, first)), left)) first++;
+  while (first < ring.rangeCount && seqBefore(toSeq(int32At(ring.right, first)), left)) first++;
   let last = first;
   let joinedLeft = left;
   let joinedRight = right;
-  while (last < ring.rangeCount && seqAfterOrAt(right, toSeq(wordAt(ring.left, last)))) {
-    joinedLeft = seqMin(joinedLeft, toSeq(wordAt(ring.left, last)));
-    joinedRight = seqMax(joinedRight, toSeq(wordAt(ring.right, last)));
+  while (last < ring.rangeCount && seqAfterOrAt(right, toSeq(int32At(ring.left, last)))) {
+    joinedLeft = seqMin(joinedLeft, toSeq(int32At(ring.left, last)));
+    joinedRight = seqMax(joinedRight, toSeq(int32At(ring.right, last)));
     last++;
   }
   if (last === first) {

@@ -3,7 +3,7 @@
  * 3.10.7.1), acknowledgments from TIME-WAIT, the last words of an aborted connection. Input and user calls note them
  * here, output sends them; the list is bounded, and what does not fit is dropped and counted.
  */
-import { wordAt } from '../wire/bytes.ts';
+import { int32At } from '../wire/bytes.ts';
 
 export const MAX_REPLIES = 256;
 
@@ -51,43 +51,43 @@ export class Replies {
   }
 
   address(index: number): number {
-    return wordAt(this.words, index * WORDS + ADDRESS);
+    return int32At(this.words, index * WORDS + ADDRESS);
   }
 
   remotePort(index: number): number {
-    return wordAt(this.words, index * WORDS + PORTS) >>> 16;
+    return int32At(this.words, index * WORDS + PORTS) >>> 16;
   }
 
   localPort(index: number): number {
-    return wordAt(this.words, index * WORDS + PORTS) & 0xffff;
+    return int32At(this.words, index * WORDS + PORTS) & 0xffff;
   }
 
   seq(index: number): number {
-    return wordAt(this.words, index * WORDS + SEQ);
+    return int32At(this.words, index * WORDS + SEQ);
   }
 
   ack(index: number): number {
-    return wordAt(this.words, index * WORDS + ACK);
+    return int32At(this.words, index * WORDS + ACK);
   }
 
   flags(index: number): number {
-    return wordAt(this.words, index * WORDS + FLAGS_WINDOW) >>> 16;
+    return int32At(this.words, index * WORDS + FLAGS_WINDOW) >>> 16;
   }
 
   window(index: number): number {
-    return wordAt(this.words, index * WORDS + FLAGS_WINDOW) & 0xffff;
+    return int32At(this.words, index * WORDS + FLAGS_WINDOW) & 0xffff;
   }
 
   hasTimestamps(index: number): boolean {
-    return wordAt(this.words, index * WORDS + HAS_TIMESTAMPS) === 1;
+    return int32At(this.words, index * WORDS + HAS_TIMESTAMPS) === 1;
   }
 
   tsValue(index: number): number {
-    return wordAt(this.words, index * WORDS + TS_VALUE);
+    return int32At(this.words, index * WORDS + TS_VALUE);
   }
 
   tsEcho(index: number): number {
-    return wordAt(this.words, index * WORDS + TS_ECHO);
+    return int32At(this.words, index * WORDS + TS_ECHO);
   }
 
   /** Forgets the first `sent` segments. */

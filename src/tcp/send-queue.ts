@@ -7,8 +7,7 @@
  * dies. Region records are pooled here.
  */
 
-import { MAX_REGIONS } from '../driver/device.ts';
-import type { TransmitQueue } from '../exokernel/transmit-queue.ts';
+import { MAX_REGIONS, type TransmitQueue } from '../exokernel/transmit-queue.ts';
 import type { Bytes } from '../wire/bytes.ts';
 import { addSums, sumBytes, swapSum } from '../wire/checksum.ts';
 import { type Seq, seqAdd, seqAfter, seqBeforeOrAt, seqDistance, toSeq } from './sequence.ts';

@@ -3,7 +3,7 @@
  * "Two phases"): segments in (`input`), timers, applications (`runApplications`), segments out (`output`).
  * The protocol itself is in the files beside this one, a section of RFC 9293 each.
  */
-import type { DeviceFeatures } from '../driver/device.ts';
+import type { DeviceFeatures } from '../exokernel/exokernel.ts';
 import type { TransmitQueue } from '../exokernel/transmit-queue.ts';
 import type { Ipv4 } from '../libos/ipv4.ts';
 import type { Path, Paths } from '../libos/path.ts';

@@ -5,7 +5,7 @@
  * Every record waits equally long, so they form a queue in order of expiry and one timer serves them all.
  */
 import type { Path } from '../libos/path.ts';
-import { wordAt } from '../wire/bytes.ts';
+import { float64At, int32At } from '../wire/bytes.ts';
 import { type Seq, seqBits, toSeq } from './sequence.ts';
 import type { Tcb } from './tcb.ts';
 
@@ -56,7 +56,7 @@ export class TimeWaitRecords {
   add(tcb: Tcb, window: number, expiryUs: number): number {
     let record = this.free;
     if (record === NONE) record = this.fresh++;
-    else this.free = wordAt(this.next, record);
+    else this.free = int32At(this.next, record);
     this.remoteAddresses[record] = tcb.remoteAddress;
     this.ports[record] = (tcb.remotePort << 16) | tcb.localPort;
     this.sndNxts[record] = seqBits(tcb.sndNxt);
@@ -86,28 +86,28 @@ export class TimeWaitRecords {
   }
 
   remoteAddress(record: number): number {
-    return wordAt(this.remoteAddresses, record);
+    return int32At(this.remoteAddresses, record);
   }
 
   remotePort(record: number): number {
-    return wordAt(this.ports, record) >>> 16;
+    return int32At(this.ports, record) >>> 16;
   }
 
   localPort(record: number): number {
-    return wordAt(this.ports, record) & 0xffff;
+    return int32At(this.ports, record) & 0xffff;
   }
 
   sndNxt(record: number): Seq {
-    return toSeq(wordAt(this.sndNxts, record));
+    return toSeq(int32At(this.sndNxts, record));
   }
 
   rcvNxt(record: number): Seq {
-    return toSeq(wordAt(this.rcvNxts, record));
+    return toSeq(int32At(this.rcvNxts, record));
   }
 
   /** The window field of its acknowledgments, as on the wire. */
   window(record: number): number {
-    return wordAt(this.windows, record);
+    return int32At(this.windows, record);
   }
 
   timestamps(record: number): boolean {
@@ -115,11 +115,11 @@ export class TimeWaitRecords {
   }
 
   tsRecent(record: number): number {
-    return wordAt(this.tsRecents, record);
+    return int32At(this.tsRecents, record);
   }
 
   tsOffset(record: number): number {
-    return wordAt(this.tsOffsets, record);
+    return int32At(this.tsOffsets, record);
   }
 
   path(record: number): Path | null {
@@ -127,7 +127,7 @@ export class TimeWaitRecords {
   }
 
   expiryUs(record: number): number {
-    return wordAt(this.expiries, record);
+    return float64At(this.expiries, record);
   }
 
   private append(record: number, expiryUs: number): void {
@@ -140,8 +140,8 @@ export class TimeWaitRecords {
   }
 
   private unlink(record: number): void {
-    const before = wordAt(this.previous, record);
-    const after = wordAt(this.next, record);
+    const before = int32At(this.previous, record);
+    const after = int32At(this.next, record);
     if (before === NONE) this.oldest = after;
     else this.next[before] = after;
     if (after === NONE) this.newest = before;

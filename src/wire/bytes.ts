@@ -1,6 +1,7 @@
 /**
  * Byte access over one `Uint8Array`: every protocol file reads and writes the wire through these functions.
- * All multi-byte values are big-endian (network order) unless the name ends in `le`. Offsets are positions in the array, never relative.
+ * All multi-byte values are big-endian (network order) unless the name ends in `le`. Offsets are positions in the
+ * array, never relative.
  */
 
 /** A window over memory, most often the whole arena. */
@@ -59,7 +60,8 @@ export function setU16le(bytes: Bytes, at: number, value: number): void {
   bytes[at + 1] = value >>> 8;
 }
 
-/** Reads a typed-array word that is known to exist (`noUncheckedIndexedAccess` makes plain indexing optional). */
+export { float64At, int32At, uint16At, uint32At } from '../runtime/words.ts';
+
 export function wordAt(words: Uint32Array | Int32Array | Uint16Array | Float64Array, index: number): number {
   return words[index] as number;
 }

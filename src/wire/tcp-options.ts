@@ -6,7 +6,7 @@
  * as Linux does, each a whole number of 32-bit words (NOPs in front), so that any sequence of them is a legal header.
  */
 import type { Bytes } from './bytes.ts';
-import { i32, setU8, setU16, setU32, u8, u16 } from './bytes.ts';
+import { i32, int32At, setU8, setU16, setU32, u8, u16 } from './bytes.ts';
 import { TCP_BYTES } from './tcp.ts';
 
 export const OPTION_END = 0;
@@ -191,8 +191,8 @@ export function writeSackBlocks(bytes: Bytes, at: number, left: Int32Array, righ
   setU8(bytes, at + 3, SACK_LENGTH + count * SACK_BLOCK_BYTES);
   let p = at + SACK_BYTES;
   for (let i = 0; i < count; i++) {
-    setU32(bytes, p, left[i] as number);
-    setU32(bytes, p + RIGHT_OFFSET, right[i] as number);
+    setU32(bytes, p, int32At(left, i));
+    setU32(bytes, p + RIGHT_OFFSET, int32At(right, i));
     p += SACK_BLOCK_BYTES;
   }
   return p;

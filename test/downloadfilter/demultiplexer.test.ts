@@ -200,6 +200,24 @@ test('an overlap is refused in one sentence, and leaves everything as it was', (
   t.is(demultiplexer.source, source);
 });
 
+test('an overlap is refused within one owner, too', (t) => {
+  const demultiplexer = new Demultiplexer();
+  demultiplexer.insert([load8(0, 1)], 1);
+  t.throws(() => demultiplexer.insert([load8(1, 1)], 1), { instanceOf: FilterError });
+});
+
+test('a filter that asks for a longer frame wins over one that asks for less', (t) => {
+  const demultiplexer = new Demultiplexer();
+  demultiplexer.insert(parseFilter('u16[0]&0xff00=0x0100'), 2);
+  demultiplexer.insert(parseFilter('u8[0]=1 && u32[4]&0x80000000=0'), 8);
+  demultiplexer.insert(parseFilter('u32[0]&0xff000000=0x01000000'), 4);
+  demultiplexer.insert(parseFilter('u8[0]=1'), 1);
+  const owners = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map((length) => {
+    return demultiplexer.classify(Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0, 0), 0, length);
+  });
+  t.deepEqual(owners, [-1, 1, 2, 2, 4, 4, 4, 4, 8, 8]);
+});
+
 test('the same filter twice is refused, however it is written', (t) => {
   const demultiplexer = new Demultiplexer();
   const id = demultiplexer.insert(parseFilter('u16[12]=0x0806'), 1);
@@ -266,6 +284,18 @@ test('10,000 addresses with three filters each', (t) => {
     if (found.join() !== expected.join()) t.fail(`host ${host}: ${found}`);
   }
   t.pass();
+});
+
+test('any number of ports, below and above what a switch takes', (t) => {
+  const demultiplexer = new Demultiplexer();
+  for (let ports = 1; ports <= 40; ports++) {
+    demultiplexer.insert(tcp4Filter({ target: A, targetPort: 1000 * ports }), ports);
+    for (let port = 0; port <= 41; port++) {
+      const owner = demultiplexer.classify(tcpFrame(A, 1000 * port), 0, WIRE_BYTES);
+      t.is(owner, port >= 1 && port <= ports ? port : -1);
+    }
+    t.is(demultiplexer.source.includes('switch'), ports > 1 && ports <= 16);
+  }
 });
 
 test('many filters on few values of each byte are grouped, too', (t) => {

@@ -126,6 +126,25 @@ const pairs: [f: string, g: string, relation: Relation, why: string][] = [
   ['u8[0]=1 && +(u8[0]&15)<<2 && u8[9]=1', 'u8[13]=1', 'implies', 'a shift that the filter itself resolves'],
   ['u8[0]=5 && u8[29]=1', '+(u8[0]&15)<<2 && u8[9]=1', 'implies', 'a shift that the other filter resolves'],
   ['u8[0]=5 && u8[29]=1', '+(u8[0]&15)<<2 && u8[9]=2', 'disjoint', 'two values once the shift is resolved'],
+  ['u8[0]=2 && u8[9]=1 && u8[13]=7', '+(u8[0]&15)<<2 && +(u8[1]&15)<<2 && u8[1]=7', 'implies', 'both shifts resolved'],
+  [
+    'u8[0]=4 && +(u8[8]&1)<<0 && u8[20]=1',
+    '+(u8[0]&15)<<0 && +(u8[4]&1)<<0 && u8[16]=1',
+    'implies',
+    'resolved 4 bytes on, then the same shift',
+  ],
+  [
+    'u8[0]=4 && +(u8[8]&1)<<0 && u8[20]=1',
+    '+(u8[0]&15)<<0 && +(u8[4]&1)<<0 && u8[16]=2',
+    'disjoint',
+    'resolved 4 bytes on, then the same shift',
+  ],
+  [
+    'u8[0]=4 && +(u8[8]&1)<<0 && u8[20]=1',
+    '+(u8[0]&15)<<0 && +(u8[8]&1)<<0 && u8[16]=2',
+    'overlap',
+    'resolved 4 bytes on, then another shift',
+  ],
   ['u8[0]=6 && u8[29]=1', '+(u8[0]&15)<<2 && u8[9]=1', 'overlap', 'resolved to another byte'],
   [
     'u8[0]=0 && +(u8[1]&1)<<0 && u8[5]=1',

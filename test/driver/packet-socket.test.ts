@@ -3,7 +3,8 @@ import type { PacketSocketOptions } from '../../src/driver/packet-socket.ts';
 import { openPacketSocket } from '../../src/driver/packet-socket.ts';
 import { Arena } from '../../src/runtime/arena.ts';
 import { parseIpv4, parseMac } from '../../src/wire/address.ts';
-import { enterPrivateNetwork, forbidden, integrationTest, ip } from '../support/netns.ts';
+import { ETHERNET_BYTES } from '../../src/wire/ethernet.ts';
+import { addVeth, enterPrivateNetwork, forbidden, integrationTest, ip, setLinkUp } from '../support/netns.ts';
 import type { Rig } from './compliance.ts';
 import { FarEnd, settleKernel, testCompliance } from './compliance.ts';
 import { isOurs, numberedFrame } from './frames.ts';
@@ -12,19 +13,13 @@ const ARENA_BYTES = 64 << 20;
 
 if (forbidden === undefined) enterPrivateNetwork();
 
-function addVeth(): void {
-  ip('link', 'add', 'near0', 'type', 'veth', 'peer', 'name', 'far0');
-  ip('link', 'set', 'near0', 'up');
-  ip('link', 'set', 'far0', 'up');
-}
-
 function removeVeth(): void {
   ip('link', 'del', 'near0');
 }
 
 function makeRig(options: Partial<PacketSocketOptions>): Rig {
   const arena = new Arena(ARENA_BYTES);
-  addVeth();
+  addVeth('near0', 'far0');
   const device = openPacketSocket({ name: 'near0', arena, ...options });
   const farDevice = openPacketSocket({ name: 'far0', arena });
   const far = new FarEnd(farDevice, arena);
@@ -49,7 +44,7 @@ testCompliance('packet without offload', integrationTest, () => makeRig({ offloa
 integrationTest('refuses an interface that is missing, down, not Ethernet, or whose names it would share', (t) => {
   const arena = new Arena(ARENA_BYTES);
   t.teardown(() => arena.close());
-  addVeth();
+  addVeth('near0', 'far0');
   t.teardown(removeVeth);
   ip('addr', 'add', '10.92.0.1/24', 'dev', 'far0');
   ip('link', 'set', 'near0', 'down', 'address', '02:00:00:00:00:07');
@@ -74,11 +69,9 @@ integrationTest('refuses an interface that is missing, down, not Ethernet, or wh
 integrationTest('frames with a VLAN tag, and those we sent ourselves, do not come in', async (t) => {
   const rig = makeRig({});
   t.teardown(() => rig.close());
-  ip('link', 'add', 'link', 'far0', 'name', 'vlan5', 'type', 'vlan', 'id', '5');
-  ip('link', 'set', 'vlan5', 'up');
-  const tagged = openPacketSocket({ name: 'vlan5', arena: rig.arena });
-  t.teardown(() => tagged.close());
-  new FarEnd(tagged, rig.arena).inject([numberedFrame(5, 100)]);
+  const tagged = numberedFrame(5, 100);
+  tagged.set([0x81, 0x00, 0x00, 0x05], ETHERNET_BYTES - 2);
+  rig.inject([tagged]);
   const batch = new TransmitBatch(1);
   const at = rig.arena.allocate(256) + FRAME_OFFSET_BYTES;
   rig.arena.bytes.set(numberedFrame(6, 100), at);
@@ -102,7 +95,7 @@ integrationTest('loses frames while the interface is down, and works again when 
   t.is(rig.device.transmit(batch, 0, 1), 1);
   t.is(rig.device.counters.transmitErrors, 1);
   t.is(rig.device.failure, null);
-  ip('link', 'set', 'near0', 'up');
+  setLinkUp('near0', 'far0');
   rig.inject([numberedFrame(2, 100)]);
   for (let i = 0; i < 10; i++) await settleKernel();
   t.deepEqual(receiveFrames(rig).filter(isOurs), [numberedFrame(2, 100)]);
@@ -112,7 +105,7 @@ integrationTest('fails for good when the interface is removed', (t) => {
   const rig = makeRig({});
   removeVeth();
   t.teardown(() => {
-    addVeth();
+    addVeth('near0', 'far0');
     rig.close();
   });
   t.deepEqual(receiveFrames(rig), []);

@@ -13,7 +13,6 @@ import {
 } from '../../src/wire/ethernet.ts';
 import { ICMP_BYTES, ICMP_UNREACHABLE, icmpCheck, icmpCode, icmpType } from '../../src/wire/icmp.ts';
 import {
-  IPV4_BYTES,
   ipv4Check,
   ipv4DontFragment,
   ipv4FragmentOffset,
@@ -355,5 +354,5 @@ test('property: any header with a right checksum is delivered or dropped with a 
     }),
     { numRuns: 5000 },
   );
-  t.true(IPV4_BYTES > 0);
+  t.true(rig.ipv4.counters.get('delivered') > 0);
 });

@@ -295,6 +295,8 @@ test('a hundred thousand timers fire in the order of their ticks', (t) => {
 
 type Command =
   | { readonly do: 'schedule'; readonly timer: number; readonly deltaUs: number }
+  /** From now on the timer's handler schedules it again; what it is given may lie in the past. */
+  | { readonly do: 'repeat'; readonly timer: number; readonly deltaUs: number; readonly times: number }
   | { readonly do: 'cancel' | 'destroy'; readonly timer: number }
   | { readonly do: 'create' }
   | { readonly do: 'advance'; readonly deltaUs: number }
@@ -312,6 +314,15 @@ const duration = fc.oneof(
 
 const command: fc.Arbitrary<Command> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant('schedule' as const), timer: fc.nat(20), deltaUs: duration }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant('repeat' as const),
+      timer: fc.nat(20),
+      deltaUs: fc.oneof(duration, fc.integer({ min: -1_000_000, max: 0 })),
+      times: fc.nat(5),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('cancel' as const), timer: fc.nat(20) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('destroy' as const), timer: fc.nat(20) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('create' as const) }) },
@@ -329,7 +340,17 @@ const start = fc.oneof(
 test('agrees with a sorted list, whatever is done to it', (t) => {
   fc.assert(
     fc.property(start, fc.array(command, { maxLength: 200, size: 'max' }), (startUs, commands) => {
-      const { wheel, kind, fired } = createWheel(startUs, 1);
+      const wheel = new TimerWheel(startUs, 1);
+      const fired: number[] = [];
+      const repeats = new Map<number, { deltaUs: number; times: number }>();
+      const rescheduled: [number, number][] = [];
+      const kind = wheel.addKind((argument) => {
+        fired.push(argument);
+        const repeat = repeats.get(argument);
+        if (repeat === undefined || repeat.times-- <= 0) return;
+        wheel.schedule(ids.get(argument) as number, nowUs + repeat.deltaUs);
+        rescheduled.push([argument, nowUs + repeat.deltaUs]);
+      });
       // The model: by argument, the timer's id and the tick that it is to fire at (Infinity when it is not armed).
       const ids = new Map<number, number>();
       const ticks = new Map<number, number>();
@@ -354,6 +375,9 @@ test('agrees with a sorted list, whatever is done to it', (t) => {
           due.sort((a, b) => a - b),
         );
         for (const argument of due) ticks.set(argument, Number.POSITIVE_INFINITY);
+        for (const [argument, deadlineUs] of rescheduled.splice(0)) {
+          ticks.set(argument, Math.max(Math.ceil(deadlineUs / TICK_US), nowTick + 1));
+        }
         t.true(wheel.nextDeadlineUs() > nowUs);
       };
 
@@ -375,6 +399,8 @@ test('agrees with a sorted list, whatever is done to it', (t) => {
             wheel.schedule(id, deadlineUs);
             ticks.set(argument, Math.max(Math.ceil(deadlineUs / TICK_US), nowTick + 1));
             t.is(wheel.deadlineUs(id), deadlineUs);
+          } else if (step.do === 'repeat') {
+            repeats.set(argument, { deltaUs: step.deltaUs, times: step.times });
           } else if (step.do === 'cancel') {
             wheel.cancel(id);
             ticks.set(argument, Number.POSITIVE_INFINITY);

@@ -73,9 +73,13 @@ test.serial('the table is what was committed', (t) => {
     return;
   }
   const table = formatTable(rows);
-  if (process.env['EXONET_SIMULATE'] === 'write') writeFileSync(TABLE, table);
+  if (process.env.EXONET_SIMULATE === 'write') writeFileSync(TABLE, table);
   t.true(existsSync(TABLE), 'there is no table yet: make simulate');
-  t.is(readFileSync(TABLE, 'utf8'), table, 'behaviour has changed; if it is meant to, make simulate and commit the table');
+  t.is(
+    readFileSync(TABLE, 'utf8'),
+    table,
+    'behaviour has changed; if it is meant to, make simulate and commit the table',
+  );
 });
 
 function formatFaults(cell: Cell): string {

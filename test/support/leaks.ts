@@ -1,5 +1,5 @@
 /** What must have gone back when a host has no connections left. */
-import type { Host } from '../../src/host.ts';
+import type { Host } from '../../src/host/host.ts';
 
 /** Everything that is still held, by name; empty when nothing has leaked. */
 export function findLeaks(host: Host): string[] {

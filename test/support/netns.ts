@@ -40,6 +40,28 @@ export function ip(...args: string[]): string {
   return run('ip', args);
 }
 
+/** Makes a veth pair in this process's namespace, both ends up and carrying frames. */
+export function addVeth(name: string, peer: string): void {
+  ip('link', 'add', name, 'type', 'veth', 'peer', 'name', peer);
+  setLinkUp(name, peer);
+}
+
+/** Brings interfaces of this process's namespace up, and waits until they carry frames: the kernel takes its time. */
+export function setLinkUp(...names: string[]): void {
+  for (const name of names) ip('link', 'set', name, 'up');
+  for (const name of names) waitForLink(ip, name);
+}
+
+const LINK_ROUNDS = 300;
+
+function waitForLink(ip: (...args: string[]) => string, name: string): void {
+  for (let round = 0; round < LINK_ROUNDS; round++) {
+    if (ip('link', 'show', 'dev', name).includes('state UP')) return;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+  }
+  throw new Error(`${name} does not come up`);
+}
+
 export interface CommandResult {
   readonly code: number;
   readonly stdout: Buffer;
@@ -76,6 +98,8 @@ export class Netns {
     ip('link', 'add', nameOfA, 'netns', `${a.pid}`, 'type', 'veth', ...peer);
     a.ip('link', 'set', nameOfA, 'up');
     b.ip('link', 'set', nameOfB, 'up');
+    waitForLink((...args) => a.ip(...args), nameOfA);
+    waitForLink((...args) => b.ip(...args), nameOfB);
   }
 
   /** Runs `ip` in the namespace; returns its output, throws with its message. */

@@ -3,7 +3,7 @@
  * process and decided by one seed.
  */
 import { createSimLink, type SimDevice, type SimLink, type SimLinkOptions } from '../../src/driver/sim-link.ts';
-import { Host } from '../../src/host.ts';
+import { Host } from '../../src/host/host.ts';
 import { Arena } from '../../src/runtime/arena.ts';
 import { silentLog } from '../../src/runtime/log.ts';
 import { SeededRandom } from '../../src/runtime/random.ts';

@@ -1,22 +1,19 @@
 /**
- * The file cache: bodies of files in the arena, sent and sent again from where they lie, and what is known about paths.
+ * The file cache: what is known about paths and about the files behind them, and how it is learnt from the disk.
  *
  * The hot path is `find` and `isFresh`: no string, no allocation, no disk. Everything else is asynchronous: a path that is
  * unknown or too long unchecked is looked up on disk while its requests wait, and many wait for one lookup. A path in use
  * is checked again ahead of time, so that requests for it never wait.
  *
- * Memory: bodies belong to their versions. A version that is no longer current goes when the last send queue has released
- * it; a current one may be evicted when nobody is being sent it.
+ * Memory: bodies are in the arena and belong to their versions (version-store.ts).
  */
-import type { BlockAllocator } from '../../runtime/block-allocator.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
-import type { RegionOwner } from '../../tcp/tcb.ts';
 import type { Bytes } from '../../wire/bytes.ts';
 import type { Responder } from '../http/response.ts';
 import { decodePath, directoryLocation } from '../http/target.ts';
 import { CachedFile, FileVersion } from './cached-file.ts';
-import { type CheetahCounters, LOADED_BYTES, LOOKUPS, VERSIONS_EVICTED, VERSIONS_LOADED } from './counters.ts';
+import { type CheetahCounters, LOADED_BYTES, LOOKUPS, VERSIONS_LOADED } from './counters.ts';
 import {
   type FileIdentity,
   type FileSource,
@@ -41,6 +38,7 @@ import {
   PathTable,
 } from './path-table.ts';
 import type { CheetahLimits } from './settings.ts';
+import type { VersionStore } from './version-store.ts';
 
 /** Reads of a file that keeps changing while it is read. */
 const READ_ATTEMPTS = 4;
@@ -51,7 +49,7 @@ const LARGEST_SHARE = 4;
 
 export interface FileCacheOptions {
   readonly bytes: Bytes;
-  readonly bodies: BlockAllocator;
+  readonly versions: VersionStore;
   readonly source: FileSource;
   readonly responder: Responder;
   readonly clock: Clock;
@@ -62,13 +60,11 @@ export interface FileCacheOptions {
   readonly wake: () => void;
 }
 
-export class FileCache implements RegionOwner {
+export class FileCache {
   /** Lookups and loads that are running. */
   pending = 0;
-  /** Versions that hold memory: current ones and those still being sent. */
-  liveVersions = 0;
   private readonly bytes: Bytes;
-  private readonly bodies: BlockAllocator;
+  private readonly versions: VersionStore;
   private readonly source: FileSource;
   private readonly responder: Responder;
   private readonly clock: Clock;
@@ -78,15 +74,12 @@ export class FileCache implements RegionOwner {
   private readonly wake: () => void;
   private readonly table: PathTable;
   private readonly files = new Map<string, CachedFile>();
-  private readonly versions: (FileVersion | null)[] = [];
-  private readonly freeTokens: number[] = [];
-  private hand = 0;
   private serial = 0;
   private closed = false;
 
   constructor(options: FileCacheOptions) {
     this.bytes = options.bytes;
-    this.bodies = options.bodies;
+    this.versions = options.versions;
     this.source = options.source;
     this.responder = options.responder;
     this.clock = options.clock;
@@ -111,6 +104,7 @@ export class FileCache implements RegionOwner {
 
   /** Whether the entry may be answered from as it is; has it checked in the background when it soon may not. */
   isFresh(entry: PathEntry, nowMs: number): boolean {
+    if (entry.refused) return true;
     const { revalidateMs } = this.limits;
     const ageMs = (nowMs - entry.checkedMs) | 0;
     if (entry.kind === ENTRY_NEW || ageMs >= revalidateMs) return false;
@@ -119,33 +113,13 @@ export class FileCache implements RegionOwner {
     return true;
   }
 
-  /** A region of a version's body is being sent. */
-  retain(version: FileVersion): void {
-    version.references++;
-    version.used = true;
-  }
-
-  /** Lets go of a reference to the version with this token. */
-  release(token: number): void {
-    const version = this.versions[token];
-    if (version === null || version === undefined) throw new RangeError(`no version ${token} to release`);
-    if (--version.references > 0) return;
-    if (version.bodyAt !== 0) this.bodies.free(version.bodyAt);
-    this.responder.discard(version.full);
-    this.responder.discard(version.notModified);
-    this.versions[token] = null;
-    this.freeTokens.push(token);
-    this.liveVersions--;
-  }
-
   // Lookups.
 
   /** An entry for a path that `find` does not know. */
   createEntry(bytes: Bytes, at: number, length: number, hash: number): PathEntry {
     const path = decodePath(bytes, at, length);
     const key = length <= MAX_KEY_BYTES ? bytes.slice(at, at + length) : new Uint8Array(0);
-    const entry = new PathEntry(key, hash, path.segments, path.directory);
-    entry.status = path.status;
+    const entry = new PathEntry(key, hash, path);
     if (length > MAX_KEY_BYTES) return entry;
     const old = this.table.insert(entry);
     if (old !== null && !old.checking) this.detach(old);
@@ -171,7 +145,7 @@ export class FileCache implements RegionOwner {
     this.table.clear((entry) => {
       if (!entry.checking) this.detach(entry);
     });
-    for (const file of [...this.files.values()]) this.dropCurrent(file);
+    for (const file of [...this.files.values()]) this.versions.dropCurrent(file);
   }
 
   private startCheck(entry: PathEntry): void {
@@ -205,12 +179,6 @@ export class FileCache implements RegionOwner {
   }
 
   private async checkOnce(entry: PathEntry): Promise<void> {
-    // A path that was refused as soon as it was decoded names nothing on disk.
-    if (entry.segments.length === 0 && entry.status !== 0) {
-      await null;
-      this.refuse(entry, entry.status);
-      return;
-    }
     const { segments } = entry;
     const found = await this.source.find(entry.directory ? [...segments, 'index.html'] : segments);
     if (found.kind === FOUND_FILE && found.identity !== null) await this.checkFile(entry, found, found.identity);
@@ -236,7 +204,12 @@ export class FileCache implements RegionOwner {
   }
 
   private refuse(entry: PathEntry, status: number): void {
+    const { file } = entry;
     this.detach(entry);
+    if (file !== null && file.entries === 0) {
+      this.versions.dropCurrent(file);
+      this.forgetUnused(file);
+    }
     entry.kind = ENTRY_STATUS;
     entry.status = status;
   }
@@ -302,7 +275,7 @@ export class FileCache implements RegionOwner {
       status = statusOfKind(kindOfError(error));
       this.log.debug({ error, path: file.realPath }, 'file could not be read');
     }
-    if (status !== 0) this.dropCurrent(file);
+    if (status !== 0) this.versions.dropCurrent(file);
     file.loading = null;
     this.pending--;
     this.forgetUnused(file);
@@ -315,7 +288,7 @@ export class FileCache implements RegionOwner {
     const before = await opened.identity();
     const at = before.bytes > this.largestBodyBytes ? 0 : this.makeRoom(before.bytes);
     if (at === 0 && before.bytes > 0) {
-      this.dropCurrent(file);
+      this.versions.dropCurrent(file);
       file.streamed = true;
       return true;
     }
@@ -327,7 +300,7 @@ export class FileCache implements RegionOwner {
       kept = this.install(file, after, at, isRacy(after, wallMs));
       return true;
     } finally {
-      if (!kept && at !== 0) this.bodies.free(at);
+      if (!kept && at !== 0) this.versions.freeBody(at);
     }
   }
 
@@ -343,18 +316,14 @@ export class FileCache implements RegionOwner {
       }
       salt = `${this.clock.wallMs()} ${this.serial++}`;
     }
-    this.dropCurrent(file);
+    this.versions.dropCurrent(file);
     file.streamed = false;
     const version = new FileVersion(file, identity, at, identity.bytes, salt, this.responder.wallSeconds);
     version.racy = racy;
-    version.references = 1;
-    version.token = this.freeTokens.pop() ?? this.versions.length;
-    this.versions[version.token] = version;
-    this.liveVersions++;
-    file.version = version;
+    this.versions.add(version);
     this.counters.increment(VERSIONS_LOADED);
     this.counters.add(LOADED_BYTES, identity.bytes);
-    if (this.closed) this.dropCurrent(file);
+    if (this.closed) this.versions.dropCurrent(file);
     return true;
   }
 
@@ -363,49 +332,19 @@ export class FileCache implements RegionOwner {
     return version.bodyBytes === length && Buffer.compare(old, this.bytes.subarray(at, at + length)) === 0;
   }
 
-  /** The current version is current no more; it stays for as long as it is being sent. */
-  private dropCurrent(file: CachedFile): void {
-    const { version } = file;
-    if (version === null) return;
-    file.version = null;
-    this.release(version.token);
-  }
-
   /** Memory for a body, others evicted for it where needed; 0 when there is none (or nothing to store). */
   private makeRoom(bytes: number): number {
-    while (this.liveVersions >= this.limits.maxVersions && this.evictOne());
-    if (bytes === 0) return 0;
-    let at = this.bodies.allocate(bytes);
-    while (at === 0 && this.evictOne()) at = this.bodies.allocate(bytes);
+    while (this.versions.full && this.evictOne());
+    if (bytes === 0 || this.versions.full) return 0;
+    let at = this.versions.allocateBody(bytes);
+    while (at === 0 && this.evictOne()) at = this.versions.allocateBody(bytes);
     return at;
   }
 
-  /** CLOCK: evicts the next version that nobody is being sent and that was not sent since the hand last passed. */
   private evictOne(): boolean {
-    for (let steps = 2 * this.versions.length; steps > 0; steps--) {
-      this.hand = this.hand + 1 < this.versions.length ? this.hand + 1 : 0;
-      const version = this.versions[this.hand] ?? null;
-      if (version === null || version.references !== 1 || version.file.version !== version) continue;
-      if (version.used) {
-        version.used = false;
-        continue;
-      }
-      const { file } = version;
-      this.dropCurrent(file);
-      this.forgetUnused(file);
-      this.counters.increment(VERSIONS_EVICTED);
-      return true;
-    }
-    return false;
-  }
-
-  /** Lets go of every head block that is kept for later, to make room for those that are needed now. */
-  discardHeads(): void {
-    for (const version of this.versions) {
-      if (version === null) continue;
-      this.responder.discard(version.full);
-      this.responder.discard(version.notModified);
-    }
+    const loser = this.versions.evictOne();
+    if (loser !== null) this.forgetUnused(loser);
+    return loser !== null;
   }
 
   private nowMs(): number {

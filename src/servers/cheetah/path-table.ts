@@ -5,6 +5,7 @@
  * four. A peer that asks for a million names, or for names of one hash, makes others forgotten and nothing grow.
  */
 import { type Bytes, u8, wordAt } from '../../wire/bytes.ts';
+import type { TargetPath } from '../http/target.ts';
 import type { CachedFile } from './cached-file.ts';
 
 /** Not looked up yet. */
@@ -31,8 +32,10 @@ export class PathEntry {
   readonly segments: readonly string[];
   /** The path ended with a slash. */
   readonly directory: boolean;
-  kind = ENTRY_NEW;
-  status = 0;
+  /** The path names nothing that could be on disk, whatever happens there: `status` holds for good. */
+  readonly refused: boolean;
+  kind: number;
+  status: number;
   location = '';
   file: CachedFile | null = null;
   /** When the latest finished lookup began: milliseconds of the monotonic clock, modulo 2^32. */
@@ -47,11 +50,14 @@ export class PathEntry {
   used = false;
   inTable = false;
 
-  constructor(key: Uint8Array, hash: number, segments: readonly string[], directory: boolean) {
+  constructor(key: Uint8Array, hash: number, path: TargetPath) {
     this.key = key;
     this.hash = hash;
-    this.segments = segments;
-    this.directory = directory;
+    this.segments = path.segments;
+    this.directory = path.directory;
+    this.refused = path.status !== 0;
+    this.kind = this.refused ? ENTRY_STATUS : ENTRY_NEW;
+    this.status = path.status;
   }
 }
 

@@ -10,8 +10,10 @@ export interface CheetahLimits extends RequestLimits {
   readonly maxPaths: number;
   /** How long an answer holds before the disk is asked again: a changed file is served at most this much later. */
   readonly revalidateMs: number;
-  /** Memory for response heads and for request heads that arrive in pieces. */
-  readonly headMemoryBytes: number;
+  /** Memory for response heads. */
+  readonly responseMemoryBytes: number;
+  /** Memory for request heads that arrive in pieces or wait for the disk. */
+  readonly requestMemoryBytes: number;
   /** Memory for all files being sent past the cache, and the piece they are read in. */
   readonly streamMemoryBytes: number;
   readonly streamChunkBytes: number;
@@ -39,7 +41,8 @@ export const DEFAULT_LIMITS: CheetahLimits = {
   maxVersions: 16_384,
   maxPaths: 16_384,
   revalidateMs: 100,
-  headMemoryBytes: 16 * 1024 * 1024,
+  responseMemoryBytes: 16 * 1024 * 1024,
+  requestMemoryBytes: 16 * 1024 * 1024,
   streamMemoryBytes: 32 * 1024 * 1024,
   streamChunkBytes: 256 * 1024,
   maxBodyBytes: 64 * 1024,

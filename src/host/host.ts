@@ -4,16 +4,16 @@
  *
  * Memory: the arena and the device are the host's to close.
  */
-import type { Device, DeviceError } from './driver/device.ts';
-import { Exokernel } from './exokernel/exokernel.ts';
-import { Stack } from './libos/stack.ts';
-import type { Arena } from './runtime/arena.ts';
-import type { Clock } from './runtime/clock.ts';
-import type { Log } from './runtime/log.ts';
-import type { Random } from './runtime/random.ts';
-import { Reactor } from './runtime/reactor.ts';
-import type { TcpSettings } from './tcp/settings.ts';
-import { Tcp } from './tcp/tcp.ts';
+import type { Device, DeviceError } from '../driver/device.ts';
+import { Exokernel } from '../exokernel/exokernel.ts';
+import { Stack } from '../libos/stack.ts';
+import type { Arena } from '../runtime/arena.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Log } from '../runtime/log.ts';
+import type { Random } from '../runtime/random.ts';
+import { Reactor } from '../runtime/reactor.ts';
+import type { TcpSettings } from '../tcp/settings.ts';
+import { Tcp } from '../tcp/tcp.ts';
 
 export interface HostOptions {
   readonly name: string;

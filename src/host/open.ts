@@ -1,0 +1,59 @@
+/** Opens the device that the options name and puts a host on it; says in one sentence what is missing when it cannot. */
+import { DeviceError } from '../driver/device.ts';
+import { refuseKernelAddresses } from '../driver/interface-config.ts';
+import { openPacketSocket, type PacketSocketDevice } from '../driver/packet-socket.ts';
+import { PcapTee } from '../driver/pcap.ts';
+import { openTap, type TapDevice } from '../driver/tap.ts';
+import { Arena } from '../runtime/arena.ts';
+import { MonotonicClock } from '../runtime/clock.ts';
+import { createLog } from '../runtime/log.ts';
+import { SystemRandom } from '../runtime/random.ts';
+import { Host } from './host.ts';
+import { type NetworkOptions, type OpenOptions, readOptions } from './options.ts';
+
+/** Address space, not memory: pages that nobody touches cost nothing. */
+const ARENA_BYTES = 1536 * 1024 * 1024;
+
+const THREE_WAYS_OUT =
+  'run it with sudo, or in a container with docker run --cap-add NET_ADMIN --device /dev/net/tun, or without any right by make run-rootless';
+
+/** Opens a host on a real device. Throws `OptionError`, `DeviceError`, or the file system's error for the capture file. */
+export function openHost(name: string, openOptions: OpenOptions = {}): Host {
+  const options = readOptions(openOptions);
+  const clock = new MonotonicClock();
+  const log = createLog(options.logLevel);
+  const arena = new Arena(ARENA_BYTES);
+  const opened = openDevice(arena, options);
+  try {
+    const device = options.pcap === undefined ? opened : new PcapTee(opened, arena.bytes, options.pcap, clock);
+    return new Host({
+      name,
+      arena,
+      device,
+      clock,
+      random: new SystemRandom(),
+      log,
+      address: options.address.address,
+      prefixLength: options.address.prefixLength,
+      gateway: options.gateway,
+      macHi: options.mac.hi,
+      macLo: options.mac.lo,
+    });
+  } catch (error) {
+    opened.close();
+    throw error;
+  }
+}
+
+function openDevice(arena: Arena, options: NetworkOptions): TapDevice | PacketSocketDevice {
+  const { interfaceName, address, hostAddress, mac, mtu, offload } = options;
+  const shared = { name: interfaceName, arena, offload, ...(mtu === undefined ? {} : { mtu }) };
+  try {
+    if (options.deviceKind === 'packet') return openPacketSocket({ ...shared, addresses: [address.address], mac });
+    refuseKernelAddresses([address.address]);
+    return openTap({ ...shared, ...(hostAddress === undefined ? {} : { hostAddress }) });
+  } catch (error) {
+    if (!(error instanceof DeviceError) || (error.code !== 'EPERM' && error.code !== 'EACCES')) throw error;
+    throw new DeviceError(error.code, `${error.message.replace(/[.:;]$/, '')}: ${THREE_WAYS_OUT}.`);
+  }
+}

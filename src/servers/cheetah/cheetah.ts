@@ -1,0 +1,188 @@
+/**
+ * Cheetah, the HTTP server: files from a directory, sent from a cache in the arena straight through the library OS's TCP.
+ *
+ * This file puts it together and keeps its connections; the life of one is in http-connection.ts, the cache in
+ * file-cache.ts. Everything on the way of a request runs inside the stack's turn.
+ *
+ * Memory: the constructor carves the cache and the other bounded pools from the arena, for good.
+ */
+import type { Arena } from '../../runtime/arena.ts';
+import { BlockAllocator } from '../../runtime/block-allocator.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import type { Log } from '../../runtime/log.ts';
+import type { TimerWheel } from '../../runtime/timer-wheel.ts';
+import type { Bytes } from '../../wire/bytes.ts';
+import { ByteRange } from '../http/conditions.ts';
+import { RequestHead } from '../http/request.ts';
+import { Responder } from '../http/response.ts';
+import type { Transport, TransportListener, TransportUser } from '../http/transport.ts';
+import type { HttpContext } from './context.ts';
+import { type CheetahCounterName, type CheetahCounters, CONNECTIONS, createCounters } from './counters.ts';
+import { DiskFiles, type FileSource } from './disk.ts';
+import { FileCache } from './file-cache.ts';
+import { StreamMemory } from './file-stream.ts';
+import { HttpConnection } from './http-connection.ts';
+import { type CheetahLimits, checkLimits, DEFAULT_LIMITS } from './settings.ts';
+import { VersionStore } from './version-store.ts';
+
+export interface CheetahOptions<Connection> {
+  /** The directory to serve. */
+  readonly root: string;
+  /** `new TcpTransport(stack.tcp)`, or another byte stream. */
+  readonly tcp: Transport<Connection>;
+  readonly arena: Arena;
+  readonly bytes: Bytes;
+  readonly clock: Clock;
+  readonly timers: TimerWheel;
+  readonly log: Log;
+  /** Has the stack take a turn soon: calls were made outside of one. */
+  readonly wake: () => void;
+  readonly port: number;
+  /** Same as `limits.cacheBytes`. */
+  readonly cacheBytes?: number | undefined;
+  readonly limits?: Partial<CheetahLimits> | undefined;
+  /** Where files come from instead of `root`. */
+  readonly source?: FileSource | undefined;
+}
+
+export class Cheetah<Connection> {
+  readonly counters: CheetahCounters = createCounters();
+  private readonly options: CheetahOptions<Connection>;
+  private readonly context: HttpContext<Connection>;
+  private readonly bodies: BlockAllocator;
+  private readonly responses: BlockAllocator;
+  private readonly graceTimer: number;
+  private readonly connections: HttpConnection<Connection>[] = [];
+  private readonly free: HttpConnection<Connection>[] = [];
+  private listener: TransportListener | null = null;
+  private onClosed: (() => void) | null = null;
+
+  /**
+   * Throws `RangeError` when the limits make no sense or the arena has no room for them, and the system's error when
+   * `root` is no directory.
+   */
+  constructor(options: CheetahOptions<Connection>) {
+    const limits: CheetahLimits = { ...DEFAULT_LIMITS, ...options.limits };
+    const settled = options.cacheBytes === undefined ? limits : { ...limits, cacheBytes: options.cacheBytes };
+    checkLimits(settled);
+    this.options = options;
+    const { arena, bytes, clock, timers, log } = options;
+    const source = options.source ?? new DiskFiles(options.root);
+    this.bodies = new BlockAllocator(arena, settled.cacheBytes);
+    this.responses = new BlockAllocator(arena, settled.responseMemoryBytes);
+    const responder = new Responder(bytes, this.responses, clock);
+    const wake = (): void => {
+      this.options.wake();
+      this.checkClosed();
+    };
+    const versions = new VersionStore(this.bodies, responder, this.counters, settled.maxVersions);
+    const shared = { bytes, source, responder, clock, log, limits: settled, counters: this.counters, versions, wake };
+    this.context = {
+      ...shared,
+      transport: options.tcp,
+      cache: new FileCache(shared),
+      streams: new StreamMemory(arena, settled.streamMemoryBytes, settled.streamChunkBytes, () => this.checkClosed()),
+      heads: new BlockAllocator(arena, settled.requestMemoryBytes),
+      timers,
+      timerKind: timers.addKind((index) => this.connections[index]?.expire()),
+      head: new RequestHead(settled),
+      range: new ByteRange(),
+      nowUs: clock.nowUs(),
+      nowMs: 0,
+      closing: false,
+      recycle: (connection) => this.recycle(connection),
+    };
+    this.graceTimer = timers.create(
+      timers.addKind(() => this.abortAll()),
+      0,
+    );
+  }
+
+  /** Connections that are open. */
+  get liveConnections(): number {
+    return this.connections.length - this.free.length;
+  }
+
+  /** Bytes of file contents in the cache, those being sent among them. */
+  get cachedBytes(): number {
+    return this.bodies.usedBytes;
+  }
+
+  /**
+   * What is held for connections and responses and must come back: file versions and header blocks that are kept or being
+   * sent, memory of heads and streams, disk work under way.
+   */
+  get holdings(): { versions: number; blocks: number; headBytes: number; streams: number; lookups: number } {
+    const { cache, versions, responder, heads, streams } = this.context;
+    return {
+      versions: versions.live,
+      blocks: responder.blocks.live,
+      headBytes: heads.usedBytes,
+      streams: streams.live,
+      lookups: cache.pending,
+    };
+  }
+
+  /** All counters by name. */
+  snapshot(): Record<CheetahCounterName, number> {
+    return this.counters.snapshot();
+  }
+
+  /** Begins to listen; throws `RangeError` when the port is taken. */
+  start(): void {
+    if (this.listener !== null || this.context.closing) throw new TypeError('a Cheetah starts once');
+    this.listener = this.options.tcp.listen(this.options.port, (connection) => this.accept(connection));
+  }
+
+  /**
+   * Stops listening, ends connections that rest, and the others with the response they are at; what has not ended after
+   * `graceUs` is reset. Resolves when the last connection is gone and no disk work is left; the stack must go on taking turns until
+   * then.
+   */
+  close(): Promise<void> {
+    const { context } = this;
+    if (context.closing) throw new TypeError('a Cheetah closes once');
+    context.closing = true;
+    this.listener?.close();
+    context.timers.schedule(this.graceTimer, context.clock.nowUs() + context.limits.graceUs);
+    return new Promise((resolve) => {
+      this.onClosed = resolve;
+      for (const connection of this.connections) connection.shutdown();
+      context.wake();
+    });
+  }
+
+  private accept(connection: Connection): TransportUser<Connection> {
+    let record = this.free.pop();
+    if (record === undefined) {
+      record = new HttpConnection(this.context, this.connections.length);
+      this.connections.push(record);
+    }
+    this.counters.increment(CONNECTIONS);
+    record.begin(connection);
+    return record;
+  }
+
+  private recycle(connection: HttpConnection<Connection>): void {
+    this.free.push(connection);
+    this.checkClosed();
+  }
+
+  private abortAll(): void {
+    for (const connection of this.connections) connection.abort();
+    this.context.wake();
+  }
+
+  /** Resolves `close` once nothing is left. */
+  private checkClosed(): void {
+    const { cache, streams, timers } = this.context;
+    if (this.onClosed === null || this.liveConnections > 0 || cache.pending > 0 || streams.live > 0) return;
+    const resolve = this.onClosed;
+    this.onClosed = null;
+    timers.destroy(this.graceTimer);
+    for (const connection of this.connections) connection.destroy();
+    cache.close();
+    this.context.responder.close();
+    resolve();
+  }
+}

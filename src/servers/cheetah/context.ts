@@ -1,0 +1,54 @@
+/** What all connections of one Cheetah share. */
+import type { BlockAllocator } from '../../runtime/block-allocator.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import type { Log } from '../../runtime/log.ts';
+import type { TimerWheel } from '../../runtime/timer-wheel.ts';
+import type { Bytes } from '../../wire/bytes.ts';
+import type { ByteRange } from '../http/conditions.ts';
+import type { RequestHead } from '../http/request.ts';
+import type { Responder } from '../http/response.ts';
+import type { Transport } from '../http/transport.ts';
+import type { CheetahCounters } from './counters.ts';
+import type { FileSource } from './disk.ts';
+import type { FileCache } from './file-cache.ts';
+import type { StreamMemory } from './file-stream.ts';
+import type { HttpConnection } from './http-connection.ts';
+import type { CheetahLimits } from './settings.ts';
+import type { VersionStore } from './version-store.ts';
+
+export interface HttpContext<Connection> {
+  readonly transport: Transport<Connection>;
+  readonly bytes: Bytes;
+  readonly cache: FileCache;
+  /** What responses are sent from. */
+  readonly versions: VersionStore;
+  readonly responder: Responder;
+  readonly source: FileSource;
+  readonly streams: StreamMemory;
+  /** Request heads that arrived in pieces or wait for the disk. */
+  readonly heads: BlockAllocator;
+  readonly counters: CheetahCounters;
+  readonly clock: Clock;
+  readonly timers: TimerWheel;
+  readonly timerKind: number;
+  readonly log: Log;
+  readonly limits: CheetahLimits;
+  readonly wake: () => void;
+  /** The request being handled, and the range it asks for: one at a time. */
+  readonly head: RequestHead;
+  readonly range: ByteRange;
+  /** The time of the turn, as of `readClock`; `nowMs` modulo 2^32. */
+  nowUs: number;
+  nowMs: number;
+  /** The server is shutting down: every response is its connection's last. */
+  closing: boolean;
+  /** The connection is gone and its record may be used again. */
+  recycle(connection: HttpConnection<Connection>): void;
+}
+
+/** Looks at the clock, once for all that is done next. */
+export function readClock(context: HttpContext<unknown>): void {
+  context.nowUs = context.clock.nowUs();
+  context.nowMs = (context.nowUs / 1000) | 0;
+  context.responder.tick(context.nowMs);
+}
