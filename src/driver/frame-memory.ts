@@ -8,6 +8,7 @@
  * Memory: `IovecLists` owns one block of the arena; the pieces it points at are lent by whoever transmits.
  */
 import type { Arena } from '../runtime/arena.ts';
+import { int32At } from '../runtime/words.ts';
 import type { Bytes } from '../wire/bytes.ts';
 import { ETHERNET_BYTES } from '../wire/ethernet.ts';
 import { VNET_BYTES, VNET_GSO_NONE, VNET_NEEDS_CSUM, vnetFlags, vnetGsoType } from '../wire/virtio-net.ts';
@@ -40,22 +41,12 @@ export function asksForOffload(bytes: Bytes, at: number): boolean {
   return (vnetFlags(bytes, at) & VNET_NEEDS_CSUM) !== 0 || vnetGsoType(bytes, at) !== VNET_GSO_NONE;
 }
 
-/** A word of a descriptor table that is known to exist. */
-export function int32At(words: Int32Array, index: number): number {
-  return words[index] as number;
-}
-
 /** Bytes of the frame whose transmit descriptor starts at `word`. */
 export function gatheredBytes(words: Int32Array, word: number): number {
-  return int32At(words, word + 1) + regionBytes(words, word);
+  return int32At(words, word + 1) + int32At(words, word + 3) + int32At(words, word + 5) + int32At(words, word + 7);
 }
 
-/** Bytes of its regions alone: 0 when the frame is one piece. */
-export function regionBytes(words: Int32Array, word: number): number {
-  return int32At(words, word + 3) + int32At(words, word + 5) + int32At(words, word + 7);
-}
-
-export const IOVEC_BYTES = 16;
+const IOVEC_BYTES = 16;
 const IOVEC_WORDS = IOVEC_BYTES / 4;
 /** Pieces of a frame: the header and its regions. */
 export const PIECES = 1 + MAX_REGIONS;

@@ -7,7 +7,7 @@
  */
 import type { Arena } from '../runtime/arena.ts';
 import { MSG_TRUNC } from '../runtime/syscalls.ts';
-import { uint32At } from '../wire/bytes.ts';
+import { uint32At } from '../runtime/words.ts';
 import { IovecLists } from './frame-memory.ts';
 
 const MESSAGE_BYTES = 64;

@@ -30,6 +30,7 @@ import {
   setsockopt,
   socket,
 } from '../runtime/syscalls.ts';
+import { int32At } from '../runtime/words.ts';
 import type { Ipv4Address, MacAddress } from '../wire/address.ts';
 import { formatMac } from '../wire/address.ts';
 import type { Bytes } from '../wire/bytes.ts';
@@ -40,7 +41,6 @@ import { createDeviceCounters, DeviceError, TRANSMIT_WORDS } from './device.ts';
 import {
   asksForOffload,
   gatheredBytes,
-  int32At,
   LONGEST_FRAME_BYTES,
   PIECES,
   roomFromVnet,

@@ -11,6 +11,7 @@
  */
 import type { Arena } from '../runtime/arena.ts';
 import type { VirtualClock } from '../runtime/virtual-clock.ts';
+import { int32At } from '../runtime/words.ts';
 import type { Bytes } from '../wire/bytes.ts';
 import { ETHERNET_BYTES } from '../wire/ethernet.ts';
 import { clearVnet, VNET_BYTES } from '../wire/virtio-net.ts';
@@ -18,7 +19,7 @@ import type { Device, DeviceCounters, DeviceError, DeviceFeatures, ReceiveBatch,
 import { createDeviceCounters, TRANSMIT_WORDS } from './device.ts';
 import type { FaultRates } from './faults.ts';
 import { FAULT_CORRUPTED, FAULT_DUPLICATED, FAULT_LOST, FAULT_REORDERED, Faults } from './faults.ts';
-import { asksForOffload, gatheredBytes, int32At, LONGEST_FRAME_BYTES, slotBytesFor } from './frame-memory.ts';
+import { asksForOffload, gatheredBytes, LONGEST_FRAME_BYTES, slotBytesFor } from './frame-memory.ts';
 import type { Flight } from './frame-pool.ts';
 import { FLIGHT_AT, FramePool } from './frame-pool.ts';
 import { completeChecksum } from './partial-checksum.ts';

@@ -29,6 +29,7 @@ import {
   write,
   writev,
 } from '../runtime/syscalls.ts';
+import { int32At } from '../runtime/words.ts';
 import type { Cidr, MacAddress } from '../wire/address.ts';
 import type { Bytes } from '../wire/bytes.ts';
 import { ETHERNET_BYTES } from '../wire/ethernet.ts';
@@ -39,7 +40,6 @@ import {
   asksForOffload,
   gatheredBytes,
   IovecLists,
-  int32At,
   LONGEST_FRAME_BYTES,
   PIECES,
   roomFromVnet,

@@ -15,6 +15,7 @@ export class FakeDevice implements Device {
   readonly slotBytes: number;
   readonly features = { transmitChecksum: true, segmentTcp4: true, maxFrameBytes: 65_536 };
   readonly descriptor = -1;
+  readonly failure = null;
   readonly counters = createDeviceCounters();
   /** Frames that wait to be received. */
   readonly incoming: Uint8Array[] = [];

@@ -115,7 +115,9 @@ test('impossible lengths stop the parse; what came before stands', (t) => {
     '080901020304050607',
     '080b010203040506070809',
     '1e00',
+    '1e01',
     '1eff0000',
+    `052a${'00'.repeat(40)}`, // more blocks than a header can hold
   ];
   for (const text of bad) {
     t.false(parse(bytesOfHex(`0101 02040200 ${text}`), options), text);

@@ -1,0 +1,108 @@
+/** `exonet cheetah`: serves the files of a directory over HTTP from a stack of its own. */
+import { statSync } from 'node:fs';
+import type { Host } from '../host/host.ts';
+import { openHost } from '../host/open.ts';
+import { Cheetah } from '../servers/cheetah/cheetah.ts';
+import { TcpTransport } from '../servers/http/tcp-transport.ts';
+import type { Tcb } from '../tcp/tcb.ts';
+import { formatIpv4 } from '../wire/address.ts';
+import {
+  NETWORK_ARGUMENTS,
+  NETWORK_HELP,
+  networkOptions,
+  parseArguments,
+  readInteger,
+  UsageError,
+} from './arguments.ts';
+import { onStopSignal } from './signals.ts';
+
+export const CHEETAH_SUMMARY = 'serve the files of a directory over HTTP';
+
+const HELP = `exonet cheetah --root DIR [options]
+
+Serves the files of a directory over HTTP from a TCP/IP stack of its own.
+
+  --root DIR              the directory to serve
+  --port PORT             TCP port (default 80)
+  --cache-size MIB        memory for file contents (default 256)
+${NETWORK_HELP}
+  --help                  this text
+
+Ctrl-C finishes the responses under way and removes the device; a second Ctrl-C ends at once.`;
+
+const ARGUMENTS = {
+  ...NETWORK_ARGUMENTS,
+  root: { type: 'string' },
+  port: { type: 'string', default: '80' },
+  'cache-size': { type: 'string', default: '256' },
+  help: { type: 'boolean', short: 'h' },
+} as const;
+
+const MIB = 1024 * 1024;
+const MAX_CACHE_MIB = 1024;
+const EXIT_FAILURE = 1;
+
+/** Runs until a signal. Throws `UsageError`, `OptionError`, `DeviceError` or the file system's error before it serves. */
+export function cheetah(args: readonly string[]): void {
+  const values = parseArguments(args, ARGUMENTS);
+  if (values.help === true) {
+    console.log(HELP);
+    return;
+  }
+  const root = readRoot(values.root);
+  const port = readInteger('port', values.port, 1, 65_535);
+  const cacheBytes = readInteger('cache-size', values['cache-size'], 1, MAX_CACHE_MIB) * MIB;
+  const host = openHost('cheetah', networkOptions(values));
+  let server: Cheetah<Tcb>;
+  try {
+    server = createServer(host, root, port, cacheBytes);
+    server.start();
+  } catch (error) {
+    host.close();
+    throw error;
+  }
+  host.onDeviceFailure = (failure) => {
+    console.error(`exonet: ${failure.message}`);
+    host.close();
+    process.exit(EXIT_FAILURE);
+  };
+  host.start();
+  announce(host, root, port);
+  onStopSignal(async () => {
+    await server.close();
+    host.close();
+  });
+}
+
+function createServer(host: Host, root: string, port: number, cacheBytes: number): Cheetah<Tcb> {
+  const { arena, stack, tcp } = host;
+  return new Cheetah({
+    root,
+    tcp: new TcpTransport(tcp),
+    arena,
+    bytes: arena.bytes,
+    clock: stack.clock,
+    timers: stack.timers,
+    log: stack.log,
+    wake: () => stack.wake(),
+    port,
+    cacheBytes,
+  });
+}
+
+function readRoot(root: string | undefined): string {
+  if (root === undefined) throw new UsageError('--root DIR is missing: which directory is to be served?');
+  const found = statSync(root, { throwIfNoEntry: false });
+  if (found === undefined) throw new UsageError(`--root ${root}: there is no such directory.`);
+  if (!found.isDirectory()) throw new UsageError(`--root ${root}: this is not a directory.`);
+  return root;
+}
+
+function announce(host: Host, root: string, port: number): void {
+  const { device, stack } = host;
+  const url = `http://${formatIpv4(stack.localAddress)}${port === 80 ? '' : `:${port}`}/`;
+  const offload = device.features.transmitChecksum ? 'offload on' : 'offload off';
+  console.log(
+    `cheetah serves ${root} at ${url} (${device.name}, MTU ${device.mtuBytes}, ${offload}); try: curl ${url}`,
+  );
+}
