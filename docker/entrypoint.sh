@@ -5,15 +5,14 @@
 #   docker run [docker's options] exonet [cheetah's options]       serves /srv/site, or --root DIR
 #   docker run [docker's options] exonet COMMAND [...]             any other command of exonet, as it is
 #
-# The container's eth0 and the stack's TAP device become ports of one bridge, and the stack gets the address, the gateway
-# and the MAC address that Docker gave to eth0. (DNAT to an address behind eth0 would need net.ipv4.ip_forward, which a
-# container can neither rely on nor set; a bridge needs no more than NET_ADMIN and the TUN device, and the stack sees its
-# clients' own addresses, offloads included.) All of this is in the container's network namespace and goes with it.
+# The stack runs directly on the container's eth0, a veth end, with the address, the gateway and the MAC address that
+# Docker gave it; the kernel's side of eth0 keeps none of them. (DNAT to a TAP device behind eth0 would need
+# net.ipv4.ip_forward, which a container can neither rely on nor set, and would hide the clients' addresses.) What is
+# changed here belongs to the container's network namespace and goes with it. Where there is no such eth0, with
+# --network host or none, or when --device is given, cheetah runs as it would outside: on the TAP device exo0.
 set -eu
 
 LINK=${EXONET_LINK:-eth0}
-TAP=exo0
-BRIDGE=exonet0
 
 exonet() { exec node /opt/exonet/dist/cli/main.js "$@"; }
 
@@ -22,48 +21,50 @@ refuse() {
   exit 1
 }
 
+# Whether this process has a capability, by its number in capabilities(7).
+capable() {
+  capabilities=$(sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status)
+  [ $((0x$capabilities >> $1 & 1)) = 1 ]
+}
+CAP_NET_ADMIN=12
+CAP_NET_RAW=13
+
 case ${1-} in
   cheetah) shift ;;
   -* | '') ;;
   *) exonet "$@" ;;
 esac
+[ "$*" != --version ] || exonet --version
 root=/srv/site
+device=packet
 for word; do
   case $word in
-    --help | -h | --version | --device | --device=*) exonet cheetah "$@" ;;
+    --help | -h) exonet cheetah --help ;;
+    --device | --device=*) device=given ;;
     --root | --root=*) root='' ;;
   esac
 done
 [ -z "$root" ] || set -- --root "$root" "$@"
 
-# --network host, or none: there is no link of the container's own to take over, only the TAP device is served.
 case $(ip -oneline -details link show dev "$LINK" 2>/dev/null) in
   *' veth '*) ;;
-  *) exonet cheetah "$@" ;;
+  *) device=given ;;
 esac
+[ "$device" = packet ] || exonet cheetah "$@"
 
-[ -c /dev/net/tun ] || refuse 'there is no /dev/net/tun in this container; start it with --device /dev/net/tun.'
+capable $CAP_NET_ADMIN || refuse 'this container may not change its network; start it with --cap-add NET_ADMIN.'
+capable $CAP_NET_RAW || refuse 'this container may not send frames; start it with --cap-add NET_RAW.'
 
 address=$(ip -4 -oneline address show dev "$LINK" scope global | awk '{ print $4; exit }')
 gateway=$(ip -4 route show default dev "$LINK" | awk '{ print $3; exit }')
 mac=$(cat "/sys/class/net/$LINK/address")
-mtu=$(cat "/sys/class/net/$LINK/mtu")
 [ -n "$address" ] || refuse "$LINK has no IPv4 address to serve at."
 
-ip link set dev "$LINK" down 2>/dev/null ||
-  refuse 'this container may not change its network; start it with --cap-add NET_ADMIN.'
+# The peers may know eth0's MAC address already: it becomes the stack's, and the kernel's side takes another.
+ip link set dev "$LINK" down
 ip address flush dev "$LINK"
-# The stack answers to eth0's MAC address, which its peers may know already; eth0 itself takes another.
-ip link set dev "$LINK" address "02:$(od -An -N5 -tx1 /dev/urandom | tr ' ' ':' | cut -c 2-)"
-ip tuntap add dev "$TAP" mode tap 2>/dev/null ||
-  refuse '/dev/net/tun cannot be opened in this container; start it with --device /dev/net/tun.'
-ip link set dev "$TAP" mtu "$mtu"
-ip link add name "$BRIDGE" mtu "$mtu" type bridge stp_state 0
-for port in "$LINK" "$TAP" "$BRIDGE"; do
-  ip link set dev "$port" addrgenmode none 2>/dev/null || true
-  [ "$port" = "$BRIDGE" ] || ip link set dev "$port" master "$BRIDGE"
-  ip link set dev "$port" up
-done
+ip link set dev "$LINK" address "02:$(od -An -N5 -tx1 /dev/urandom | tr ' ' ':' | cut -c 2-)" addrgenmode none
+ip link set dev "$LINK" up
 
 [ -z "$gateway" ] || set -- --gateway "$gateway" "$@"
-exonet cheetah --device "tap:$TAP" --address "$address" --mac "$mac" --mtu "$mtu" "$@"
+exonet cheetah --device "packet:$LINK" --address "$address" --mac "$mac" "$@"

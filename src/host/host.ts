@@ -87,8 +87,12 @@ export class Host {
     if (this.closed) return;
     this.closed = true;
     this.reactor.stop();
-    this.tcp.close();
-    if (this.device.failure === null) this.kernel.turn();
+    let allReset = false;
+    while (!allReset) {
+      allReset = this.tcp.close();
+      if (this.device.failure !== null) break;
+      this.kernel.turn();
+    }
     this.stack.close();
     this.kernel.close();
     this.device.close();

@@ -201,6 +201,15 @@ export class ArpCache {
     }
   }
 
+  /**
+   * Negative advice from a transport (RFC 1122 section 2.3.2.1): what goes to this neighbour seems not to arrive, so perhaps
+   * the address is no longer true.
+   */
+  doubt(neighbour: Neighbour): void {
+    if (neighbour.state === NEIGHBOUR_REACHABLE) neighbour.state = NEIGHBOUR_STALE;
+    this.probe(neighbour);
+  }
+
   /** Renews a stale neighbour that has just been sent to. Takes a slot of the transmit queue. */
   probe(neighbour: Neighbour): void {
     if (neighbour.state !== NEIGHBOUR_STALE) return;

@@ -164,6 +164,11 @@ export class Paths {
     }
   }
 
+  /** What is sent along this path seems not to arrive: its next hop is to be confirmed. */
+  doubt(path: Path): void {
+    this.arp.doubt(path.neighbour);
+  }
+
   /** An unreferenced path with its next hop looked up anew. */
   private revive(remoteAddress: number): Path | undefined {
     if (!this.isRemoteHost(remoteAddress)) {

@@ -6,11 +6,14 @@
 
 import { unreadBytes } from './receive-queue.ts';
 import { enqueueRegion } from './send-queue.ts';
-import { seqAdd, seqDistance } from './sequence.ts';
+import { seqDistance } from './sequence.ts';
 import { CLOSE_WAIT, CLOSED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, maySend, SYN_SENT, setState } from './state.ts';
 import type { RegionOwner, Tcb } from './tcb.ts';
 import { startSlowTimer } from './timers.ts';
 import { windowUpdateDue } from './window.ts';
+
+/** What one connection may have queued: sequence numbers tell half their space apart. */
+export const MAX_QUEUED_BYTES = 2 ** 30;
 
 /** Reads and clears the connection's events. */
 export function takeEvents(connection: Tcb): number {
@@ -36,7 +39,8 @@ export function readableLength(connection: Tcb): number {
 
 /** RECEIVE: the application is done with the first `count` unread bytes. Throws `RangeError` beyond them. */
 export function consume(connection: Tcb, count: number): void {
-  if (count < 0 || count > unreadBytes(connection)) throw new RangeError(`${count} bytes are not there to consume`);
+  if (!(count >= 0 && count <= unreadBytes(connection)))
+    throw new RangeError(`${count} bytes are not there to consume`);
   const { tcp } = connection;
   tcp.receiveQueues.consume(connection, count);
   if (connection.lingering) {
@@ -49,17 +53,21 @@ export function consume(connection: Tcb, count: number): void {
 
 /**
  * SEND: queues a region of the arena. It belongs to the application and must not change until `owner.release(token)`.
- * On a connection that cannot send any more the region is released at once. Throws `RangeError` for an empty region and
- * after `closeSend`.
+ * On a connection that is gone the region is released at once. Throws `RangeError` for a region that is empty or not in the
+ * arena, beyond `MAX_QUEUED_BYTES`, and after `closeSend`.
  */
 export function send(connection: Tcb, at: number, length: number, owner: RegionOwner | null, token: number): void {
-  if (length <= 0) throw new RangeError(`a region of ${length} bytes cannot be sent`);
+  const { tcp } = connection;
+  if (!(length > 0 && at > 0 && at + length <= tcp.bytes.length)) {
+    throw new RangeError(`a region of ${length} bytes at ${at} is not in the arena`);
+  }
   if (connection.state === CLOSED) {
     if (owner !== null) owner.release(token);
     return;
   }
   if (connection.finQueued) throw new RangeError('send after close');
-  const { tcp } = connection;
+  if (queuedBytes(connection) + length > MAX_QUEUED_BYTES)
+    throw new RangeError(`more than ${MAX_QUEUED_BYTES} bytes queued`);
   enqueueRegion(tcp.regions, connection, at, length, owner, token);
   if (queuedBytes(connection) > tcp.settings.sendLowWaterBytes) connection.writableWanted = true;
   tcp.wantOutput(connection);
@@ -97,7 +105,6 @@ export function close(connection: Tcb): void {
   }
   if (connection.state === CLOSED) return;
   connection.readClosed = true;
-  connection.readSeq = seqAdd(connection.rcvNxt, connection.finReceived ? -1 : 0);
   tcp.receiveQueues.discard(connection);
   closeSend(connection);
   if (connection.state === FIN_WAIT_2) startSlowTimer(tcp, connection);

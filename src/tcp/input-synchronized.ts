@@ -47,6 +47,12 @@ import { receiveWindow } from './window.ts';
 /** RFC 7323 5.5: a connection idle for longer than this has outlived its recent timestamp. */
 const TS_RECENT_LIFETIME_US = 24 * 86_400 * 1_000_000;
 
+/** The least time between two answers to segments without text that are not acceptable (Linux: tcp_invalid_ratelimit). */
+const UNACCEPTABLE_INTERVAL_US = 500_000;
+
+/** More duplicates than this in one turn tell the peer nothing new. */
+const MAX_DUPLICATE_ACKS = 32;
+
 export function synchronizedArrives(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   if (tcb.state === SYN_RECEIVED && repeatsSyn(tcp, tcb, segment)) return;
   if (!checkTimestamps(tcp, tcb, segment)) return;
@@ -78,6 +84,8 @@ function repeatsSyn(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
     return true;
   }
   segment.flags &= ~TCP_SYN;
+  // The window of a SYN is not scaled (RFC 7323 2.2); the acknowledgment that it becomes here would be.
+  segment.window >>= tcb.sndScale;
   segment.seq = seqAdd(segment.seq, 1);
   segment.length--;
   return false;
@@ -94,7 +102,7 @@ function checkTimestamps(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
   if (((options.tsValue - tcb.tsRecent) | 0) >= 0) return true;
   if (tcp.nowUs - tcb.tsRecentUs > TS_RECENT_LIFETIME_US) return true;
   tcp.drops.increment(DROP_TCP_PAWS);
-  acknowledgeNow(tcp, tcb);
+  answerUnacceptable(tcp, tcb, segment);
   return false;
 }
 
@@ -102,6 +110,8 @@ function checkTimestamps(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
 function recordTimestamp(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   const { options } = segment;
   if (!tcb.timestamps || !options.hasTimestamps || !seqBeforeOrAt(segment.seq, tcb.lastAckSent)) return;
+  // A forged timestamp would shut the real peer out by PAWS: it must come with an acknowledgment that the peer could give.
+  if ((segment.flags & (TCP_ACK | TCP_SYN | TCP_RST)) !== TCP_ACK || !isPlausibleAck(tcb, segment.ack)) return;
   if (((options.tsValue - tcb.tsRecent) | 0) < 0 && tcp.nowUs - tcb.tsRecentUs <= TS_RECENT_LIFETIME_US) return;
   tcb.tsRecent = options.tsValue;
   tcb.tsRecentUs = tcp.nowUs;
@@ -131,7 +141,7 @@ function checkSequence(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
   // Differs from RFC 7323 5.3, which forgets the timestamp of a segment out of the window: when our acknowledgment was lost,
   // the answer to the retransmission must echo the retransmission, or the peer takes its time-out for the round trip.
   if (offset < 0 && offset > -tcp.settings.receiveBufferBytes) recordTimestamp(tcp, tcb, segment);
-  acknowledgeNow(tcp, tcb);
+  answerUnacceptable(tcp, tcb, segment);
   return false;
 }
 
@@ -143,7 +153,8 @@ function processReset(tcp: Tcp, tcb: Tcb, segment: Segment): void {
     return;
   }
   tcp.counters.increment(RESETS_RECEIVED);
-  if (tcb.state === CLOSING || tcb.state === LAST_ACK) tcp.finish(tcb, '');
+  const allDelivered = seqDistance(tcb.sndEnd, tcb.sndUna) <= 0;
+  if (allDelivered && (tcb.state === CLOSING || tcb.state === LAST_ACK)) tcp.finish(tcb, '');
   else tcp.finish(tcb, tcb.state === SYN_RECEIVED ? 'ECONNREFUSED' : 'ECONNRESET');
 }
 
@@ -164,8 +175,7 @@ function processAck(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
     acknowledgeSyn(tcp, tcb, segment);
     return true;
   }
-  // RFC 5961 5.2: neither newer than anything sent nor older than the peer's largest window.
-  if (seqAfter(ack, tcb.sndMax) || seqBefore(ack, seqAdd(tcb.sndUna, -tcb.maxSndWnd))) {
+  if (!isPlausibleAck(tcb, ack)) {
     tcp.drops.increment(DROP_TCP_ACK);
     challenge(tcp, tcb);
     return false;
@@ -176,13 +186,19 @@ function processAck(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
   if (seqAfter(ack, tcb.sndUna)) return acknowledgeData(tcp, tcb, segment);
   if (ack === tcb.sndUna) {
     // The peer answers: whatever waits on its window may wait on.
-    if (tcb.persisting) tcb.retries = 0;
+    // Once the application has closed, a peer that keeps its window shut is not waited for without end.
+    if (tcb.persisting && !tcb.readClosed) tcb.retries = 0;
     // RFC 5681 section 2: a duplicate acknowledgment.
     if (segment.length === 0 && tcb.sndWnd === windowBefore && flightBytes(tcb) > 0 && tcb.sndWnd > 0) {
       duplicateAck(tcp, tcb);
     }
   }
   return true;
+}
+
+/** RFC 5961 5.2: neither newer than anything sent nor older than the peer's largest window. */
+function isPlausibleAck(tcb: Tcb, ack: Seq): boolean {
+  return !seqAfter(ack, tcb.sndMax) && !seqBefore(ack, seqAdd(tcb.sndUna, -tcb.maxSndWnd));
 }
 
 /** SYN-RECEIVED: our SYN is acknowledged. */
@@ -290,8 +306,9 @@ function acceptText(tcp: Tcp, tcb: Tcb, seq: Seq, at: number, length: number): v
   const hadGap = tcb.ring !== null && tcb.ring.rangeCount > 0;
   if (seq !== tcb.rcvNxt) {
     tcp.counters.increment(OUT_OF_ORDER_SEGMENTS);
-    // RFC 5681 4.2: a gap is reported at once.
-    acknowledgeNow(tcp, tcb);
+    // RFC 5681 4.2: every segment beyond a gap is acknowledged at once; the peer counts them.
+    if (tcb.duplicateAcksOwed < MAX_DUPLICATE_ACKS) tcb.duplicateAcksOwed++;
+    tcp.wantOutput(tcb);
     if (tcb.readClosed) return;
     if (!tcp.receiveQueues.holdOutOfOrder(tcb, seq, at, length)) tcp.drops.increment(DROP_TCP_MEMORY);
     return;
@@ -308,6 +325,7 @@ function acceptText(tcp: Tcp, tcb: Tcb, seq: Seq, at: number, length: number): v
     tcp.raise(tcb, EVENT_READABLE);
   }
   // RFC 9293 3.8.6.3: at least every second full segment at once; RFC 5681 4.2: a segment that fills a gap, too.
+  if (hadGap) tcb.duplicateAcksOwed = 0;
   if (hadGap || seqDistance(tcb.rcvNxt, tcb.lastAckSent) >= 2 * tcb.mssBytes) acknowledgeNow(tcp, tcb);
   else acknowledgeSoon(tcp, tcb);
 }
@@ -336,6 +354,18 @@ function acknowledgeNow(tcp: Tcp, tcb: Tcb): void {
 function acknowledgeSoon(tcp: Tcp, tcb: Tcb): void {
   tcb.ackDelayed = true;
   tcp.wantOutput(tcb);
+}
+
+/**
+ * The acknowledgment that RFC 9293 owes an unacceptable segment. One without text may itself be such an answer: these are
+ * answered seldom, so that two ends out of step do not answer each other for ever.
+ */
+function answerUnacceptable(tcp: Tcp, tcb: Tcb, segment: Segment): void {
+  if (segment.length === 0) {
+    if (tcp.nowUs - tcb.lastUnacceptableUs < UNACCEPTABLE_INTERVAL_US) return;
+    tcb.lastUnacceptableUs = tcp.nowUs;
+  }
+  acknowledgeNow(tcp, tcb);
 }
 
 /** RFC 5961: an acknowledgment that lets a real peer show itself, and tells a forger nothing. */

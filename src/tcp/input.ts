@@ -6,7 +6,13 @@
  */
 import { pseudoSum4 } from '../wire/checksum.ts';
 import { DROP_TCP_CHECKSUM, DROP_TCP_FLAGS, DROP_TCP_NO_CONNECTION } from '../wire/drop-reasons.ts';
-import { ICMP_CODE_FRAG_NEEDED, ICMP_CODE_PORT, ICMP_CODE_PROTOCOL, ICMP_UNREACHABLE } from '../wire/icmp.ts';
+import {
+  ICMP_CODE_FRAG_NEEDED,
+  ICMP_CODE_NET,
+  ICMP_CODE_PORT,
+  ICMP_CODE_PROTOCOL,
+  ICMP_UNREACHABLE,
+} from '../wire/icmp.ts';
 import { ipv4Source, ipv4Target, PROTOCOL_TCP } from '../wire/ipv4.ts';
 import { TCP_ACK, TCP_RST, tcpCheck, tcpSeq, tcpSourcePort, tcpTargetPort, tcpVerifyChecksum } from '../wire/tcp.ts';
 import { VNET_DATA_VALID, VNET_NEEDS_CSUM, vnetFlags } from '../wire/virtio-net.ts';
@@ -19,7 +25,8 @@ import { timeWaitArrives } from './input-time-wait.ts';
 import { limitToPath } from './mss.ts';
 import { readSegment, type Segment, segmentEnd } from './segment.ts';
 import { seqAfterOrAt, seqBefore, toSeq } from './sequence.ts';
-import { SYN_SENT } from './state.ts';
+import { isSynchronized, SYN_SENT } from './state.ts';
+import type { ConnectionError, Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 
 /** A quoted segment is believed when it carries at least ports and sequence number (RFC 792: 64 bits). */
@@ -50,6 +57,7 @@ export function input(tcp: Tcp, frameAt: number, ipAt: number, at: number, lengt
   if (value >= 0) {
     const tcb = tcp.connection(value);
     tcb.lastReceivedUs = tcp.nowUs;
+    tcb.keepAliveProbesSent = 0;
     if (tcb.state === SYN_SENT) synSentArrives(tcp, tcb, segment);
     else synchronizedArrives(tcp, tcb, segment);
     return;
@@ -96,11 +104,27 @@ export function reportIcmpError(
   const seq = toSeq(tcpSeq(bytes, at));
   const inFlight = seqAfterOrAt(seq, tcb.sndUna) && seqBefore(seq, tcb.sndMax);
   if (!inFlight || type !== ICMP_UNREACHABLE) return;
-  if (code === ICMP_CODE_FRAG_NEEDED) {
-    if (tcb.path?.lowerMtu(nextMtu, tcp.nowUs) === true) limitToPath(tcb);
-  } else if ((code === ICMP_CODE_PORT || code === ICMP_CODE_PROTOCOL) && tcb.state === SYN_SENT) {
-    tcp.finish(tcb, 'ECONNREFUSED');
-  }
+  if (code === ICMP_CODE_FRAG_NEEDED) lowerSegmentSize(tcp, tcb, nextMtu);
+  else if (tcb.state === SYN_SENT) tcp.finish(tcb, openError(code));
+}
+
+/** RFC 1191: the segments in flight were too large for the path; the oldest goes again at once, smaller. */
+function lowerSegmentSize(tcp: Tcp, tcb: Tcb, nextMtu: number): void {
+  if (tcb.path === null) return;
+  // Another connection's message may have lowered the path already.
+  tcb.path.lowerMtu(nextMtu, tcp.nowUs);
+  if (!isSynchronized(tcb.state)) return;
+  const before = tcb.mssBytes;
+  limitToPath(tcb);
+  if (tcb.mssBytes >= before) return;
+  tcb.retransmitOne = true;
+  tcp.wantOutput(tcb);
+}
+
+/** What a connection that is being opened fails with (RFC 5461 section 4, as Linux does). */
+function openError(code: number): ConnectionError {
+  if (code === ICMP_CODE_PORT || code === ICMP_CODE_PROTOCOL) return 'ECONNREFUSED';
+  return code === ICMP_CODE_NET ? 'ENETUNREACH' : 'EHOSTUNREACH';
 }
 
 function checksumHolds(tcp: Tcp, ipAt: number, at: number, length: number): boolean {

@@ -10,6 +10,8 @@ import type { Tcp } from './tcp.ts';
 import { startSlowTimer } from './timers.ts';
 import { synWindowField } from './window.ts';
 
+const LOST_SYN_RTO_US = 3_000_000;
+
 /** Takes IRS and the options of the peer's SYN. */
 export function acceptSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   const { options } = segment;
@@ -38,9 +40,12 @@ export function acceptSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
 /** Our SYN is acknowledged and the peer's has arrived. */
 export function establish(tcp: Tcp, tcb: Tcb): void {
   setState(tcb, ESTABLISHED);
+  // RFC 6298 5.7 and RFC 5681 3.1: after a lost SYN, three seconds and one segment, until something is measured.
+  const synWasLost = tcb.retries > 0;
   tcb.retries = 0;
+  if (tcb.srttUs === 0) tcb.rtoUs = synWasLost ? LOST_SYN_RTO_US : tcp.settings.initialRtoUs;
   tcp.counters.increment(ESTABLISHED_TOTAL);
-  newReno.begin(tcb, tcp.settings.initialWindowSegments);
+  newReno.begin(tcb, synWasLost ? 1 : tcp.settings.initialWindowSegments);
   startSlowTimer(tcp, tcb);
   // A CLOSE that came before was kept until now (RFC 9293 3.10.4).
   if (tcb.finQueued) setState(tcb, FIN_WAIT_1);

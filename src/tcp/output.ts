@@ -33,14 +33,14 @@ import {
 } from './counters.ts';
 import { announcedMss } from './mss.ts';
 import { limitedTransmitBytes } from './recovery.ts';
-import { timeSegment } from './rtt.ts';
+import { abandonTiming, timeSegment } from './rtt.ts';
 import { gatherRegions, sumRegions } from './send-queue.ts';
 import { type Seq, seqAdd, seqAfter, seqBefore, seqBits, seqDistance, seqMax } from './sequence.ts';
 import { SYN_RECEIVED, SYN_SENT } from './state.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 import { startPersistTimer, startRetransmitTimer } from './timers.ts';
-import { advanceWindow, receiveWindowField, synWindowField } from './window.ts';
+import { advanceWindow, emptySegmentSeq, receiveWindowField, synWindowField } from './window.ts';
 
 /** Frames that one connection may queue in one output phase; the others come first, then it goes on. */
 const FRAMES_PER_TURN = 64;
@@ -64,9 +64,11 @@ export function outputConnection(tcp: Tcp, tcb: Tcb): boolean {
 
 /** Nothing more may be sent: what about the acknowledgment, and the timer that sees to the rest? */
 function finishOutput(tcp: Tcp, tcb: Tcb): boolean {
+  for (; tcb.duplicateAcksOwed > 0; tcb.duplicateAcksOwed--) {
+    if (!outputPureAck(tcp, tcb)) return false;
+  }
   if (tcb.ackNow) {
-    if (!outputAck(tcp, tcb, tcb.sndMax)) return false;
-    tcp.counters.increment(PURE_ACKS_SENT);
+    if (!outputPureAck(tcp, tcb)) return false;
   } else if (tcb.ackDelayed && !tcp.timers.isArmed(tcb.delayedAckTimer)) {
     tcp.timers.schedule(tcb.delayedAckTimer, tcp.nowUs + tcp.settings.delayedAckUs);
   }
@@ -115,10 +117,12 @@ function headerBytesOf(tcb: Tcb): number {
 
 /** Sends up to `limit` bytes from `seq` = SND.NXT, with the FIN when they are the last. False: the queue is full. */
 function outputData(tcp: Tcp, tcb: Tcb, seq: Seq, limit: number): boolean {
-  const length = outputSegment(tcp, tcb, seq, limit);
+  const windowEnd = seqAdd(tcb.sndUna, tcb.sndWnd);
+  // The FIN needs a place in the peer's window of its own, unless it was sent before.
+  const finFits = seqBefore(tcb.sndEnd, windowEnd) || seqAfter(tcb.sndMax, tcb.sndEnd);
+  const length = outputSegment(tcp, tcb, seq, limit, finFits);
   if (length < 0) return false;
-  const isLast = seqAdd(seq, length) === tcb.sndEnd;
-  const end = seqAdd(seq, length + (isLast && tcb.finQueued ? 1 : 0));
+  const end = segmentEndAfter(tcb, seq, length, finFits);
   if (seqBefore(seq, tcb.sndMax)) countRetransmission(tcp, length);
   else timeSegment(tcb, end, tcp.nowUs);
   tcb.sndNxt = end;
@@ -135,7 +139,8 @@ function outputRetransmission(tcp: Tcp, tcb: Tcb): boolean {
     return true;
   }
   const sent = seqDistance(tcb.sndMax, tcb.sndUna);
-  const length = outputSegment(tcp, tcb, tcb.sndUna, Math.min(tcb.mssBytes, sent, seqDistance(tcb.sndEnd, tcb.sndUna)));
+  const limit = Math.min(tcb.mssBytes, sent, seqDistance(tcb.sndEnd, tcb.sndUna));
+  const length = outputSegment(tcp, tcb, tcb.sndUna, limit, seqAfter(tcb.sndMax, tcb.sndEnd));
   if (length < 0) return false;
   tcb.retransmitOne = false;
   countRetransmission(tcp, length);
@@ -154,11 +159,13 @@ function outputProbe(tcp: Tcp, tcb: Tcb): boolean {
     tcb.probeNow = false;
     return true;
   }
-  const length = outputSegment(tcp, tcb, tcb.sndUna, Math.min(queued, tcb.mssBytes, Math.max(1, tcb.sndWnd)));
+  const limit = Math.min(queued, tcb.mssBytes, Math.max(1, tcb.sndWnd));
+  const length = outputSegment(tcp, tcb, tcb.sndUna, limit, true);
   if (length < 0) return false;
+  if (tcb.sndUna !== tcb.sndMax) abandonTiming(tcb);
   tcb.probeNow = false;
   tcp.counters.increment(WINDOW_PROBES);
-  const end = seqAdd(tcb.sndUna, length + (length === queued && tcb.finQueued ? 1 : 0));
+  const end = segmentEndAfter(tcb, tcb.sndUna, length, true);
   tcb.sndMax = seqMax(tcb.sndMax, end);
   tcb.lastSentUs = tcp.nowUs;
   if (tcb.sndWnd > 0) {
@@ -173,17 +180,23 @@ function outputProbe(tcp: Tcp, tcb: Tcb): boolean {
 
 function outputKeepAlive(tcp: Tcp, tcb: Tcb): boolean {
   // RFC 9293 3.8.4: a sequence number that the peer has acknowledged makes it answer.
-  if (!outputAck(tcp, tcb, seqAdd(tcb.sndMax, -1))) return false;
+  if (!outputAck(tcp, tcb, seqAdd(emptySegmentSeq(tcb), -1))) return false;
   tcb.keepAliveNow = false;
   tcp.counters.increment(KEEP_ALIVE_PROBES);
   return true;
 }
 
+/** The sequence number behind a segment of `length` bytes from `seq` that may carry the FIN. */
+function segmentEndAfter(tcb: Tcb, seq: Seq, length: number, finAllowed: boolean): Seq {
+  const end = seqAdd(seq, length);
+  return finAllowed && tcb.finQueued && end === tcb.sndEnd ? seqAdd(end, 1) : end;
+}
+
 /**
- * Builds a segment of at most `limit` bytes from `seq`; the FIN rides on it when it reaches the end of what is queued and
- * the peer's window (or an earlier sending) covers it. Returns the bytes that it carries, -1 when the queue is full.
+ * Builds a segment of at most `limit` bytes from `seq`; a FIN that is queued rides on it when it reaches the end and
+ * `finAllowed`. Returns the bytes that it carries, -1 when the queue is full.
  */
-function outputSegment(tcp: Tcp, tcb: Tcb, seq: Seq, limit: number): number {
+function outputSegment(tcp: Tcp, tcb: Tcb, seq: Seq, limit: number, finAllowed: boolean): number {
   const { path } = tcb;
   const at = tcp.ip.begin();
   if (at === 0 || path === null) return -1;
@@ -191,7 +204,7 @@ function outputSegment(tcp: Tcp, tcb: Tcb, seq: Seq, limit: number): number {
   let flags = TCP_ACK;
   if (seqAdd(seq, length) === tcb.sndEnd) {
     if (length > 0) flags |= TCP_PSH;
-    if (tcb.finQueued) flags |= TCP_FIN;
+    if (finAllowed && tcb.finQueued) flags |= TCP_FIN;
   }
   const tcpAt = at + path.headerBytes;
   const headerBytes = writeHeader(tcp, tcb, tcpAt, seq, flags);
@@ -207,6 +220,12 @@ function outputSegment(tcp: Tcp, tcb: Tcb, seq: Seq, limit: number): number {
   tcp.counters.increment(SEGMENTS_SENT);
   tcp.counters.add(PAYLOAD_BYTES_SENT, length);
   return length;
+}
+
+function outputPureAck(tcp: Tcp, tcb: Tcb): boolean {
+  if (!outputAck(tcp, tcb, emptySegmentSeq(tcb))) return false;
+  tcp.counters.increment(PURE_ACKS_SENT);
+  return true;
 }
 
 /** A segment of nothing but an acknowledgment. False: the queue is full. */
@@ -249,7 +268,8 @@ function writeHeader(tcp: Tcp, tcb: Tcb, tcpAt: number, seq: Seq, flags: number)
 
 /** SYN, or SYN-ACK (RFC 9293 3.5): options in the order that Linux sends them. */
 function outputSyn(tcp: Tcp, tcb: Tcb): boolean {
-  if (!tcb.synNow) return true;
+  // In SYN-RECEIVED an acknowledgment may be owed to something unacceptable.
+  if (!tcb.synNow) return !tcb.ackNow || tcb.state === SYN_SENT || outputPureAck(tcp, tcb);
   const { path } = tcb;
   const at = tcp.ip.begin();
   if (at === 0 || path === null) return false;

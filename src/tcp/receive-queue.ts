@@ -148,6 +148,7 @@ export class ReceiveQueues {
 
   /** Throws everything unread away and gives the memory back. */
   discard(tcb: Tcb): void {
+    tcb.readSeq = seqAdd(tcb.rcvNxt, tcb.finReceived ? -1 : 0);
     tcb.deliveryHead = -1;
     tcb.deliveryTail = -1;
     if (tcb.ring !== null) this.releaseRing(tcb);

@@ -52,6 +52,7 @@ export function acknowledgedNew(tcb: Tcb, bytes: number): void {
     const flight = flightBytes(tcb);
     tcb.cwndBytes = Math.min(tcb.ssthreshBytes, Math.max(flight, tcb.mssBytes) + tcb.mssBytes);
     tcb.inRecovery = false;
+    tcb.retransmitOne = false;
     tcb.duplicateAcks = 0;
     return;
   }
@@ -79,6 +80,7 @@ export function retransmitTimedOut(tcp: Tcp, tcb: Tcb): void {
   if (tcb.retries === 1) newReno.timedOut(tcb, flightBytes(tcb));
   tcb.cwndBytes = tcb.mssBytes;
   tcb.inRecovery = false;
+  tcb.retransmitOne = false;
   tcb.duplicateAcks = 0;
   // RFC 6582 section 4.1: duplicates of this flight start no fast retransmit.
   tcb.recover = tcb.sndMax;

@@ -21,6 +21,10 @@ export class Replies {
   private readonly words = new Int32Array(MAX_REPLIES * WORDS);
   count = 0;
 
+  get full(): boolean {
+    return this.count === MAX_REPLIES;
+  }
+
   /** Notes a segment without timestamps; false when the list is full. Sequence numbers are given as bits. */
   add(
     address: number,

@@ -9,12 +9,9 @@ import { type Seq, seqAfterOrAt } from './sequence.ts';
 import type { TcpSettings } from './settings.ts';
 import type { Tcb } from './tcb.ts';
 
-/** RFC 6298 2: G, the granularity of the clock that drives the timer. */
-const GRANULARITY_US = 1000;
-
 /** RFC 6298 2.2 and 2.3. */
 export function sampleRtt(tcb: Tcb, settings: TcpSettings, sampleUs: number): void {
-  const rttUs = Math.max(1, Math.round(sampleUs));
+  const rttUs = Math.min(Math.max(1, Math.round(sampleUs)), settings.maxRtoUs);
   if (tcb.srttUs === 0) {
     tcb.srttUs = rttUs;
     tcb.rttvarUs = rttUs >> 1;
@@ -23,8 +20,10 @@ export function sampleRtt(tcb: Tcb, settings: TcpSettings, sampleUs: number): vo
     tcb.rttvarUs += Math.round((Math.abs(tcb.srttUs - rttUs) - tcb.rttvarUs) / 4);
     tcb.srttUs += Math.round((rttUs - tcb.srttUs) / 8);
   }
-  const rtoUs = tcb.srttUs + Math.max(GRANULARITY_US, 4 * tcb.rttvarUs);
-  tcb.rtoUs = Math.min(settings.maxRtoUs, Math.max(settings.minRtoUs, rtoUs));
+  // Differs: RFC 6298 2.4 rounds the sum up to a minimum; like Linux we round up the variance's part, so that a peer's delayed
+  // acknowledgment always fits in.
+  const rtoUs = tcb.srttUs + Math.max(settings.minRtoUs, 4 * tcb.rttvarUs);
+  tcb.rtoUs = Math.min(settings.maxRtoUs, rtoUs);
 }
 
 /** RFC 6298 5.5: back off the timer. */

@@ -52,12 +52,8 @@ export class RegionPool {
     return region;
   }
 
-  /** The peer needs the region no more; its owner is told once the device does not either. */
+  /** The peer needs the region no more; its owner is told by `releaseCompleted`, once the device does not either. */
   release(region: SendRegion): void {
-    if (this.queue.completed === this.queue.enqueued && this.waitingHead === null) {
-      this.giveBack(region);
-      return;
-    }
     region.next = null;
     region.framesBefore = this.queue.enqueued;
     if (this.waitingTail === null) this.waitingHead = region;
@@ -65,7 +61,15 @@ export class RegionPool {
     this.waitingTail = region;
   }
 
-  /** Gives back the waiting regions whose frames the device has completed. */
+  /** Whether `releaseCompleted` would give a region back. */
+  get due(): boolean {
+    return this.waitingHead !== null && this.waitingHead.framesBefore <= this.queue.completed;
+  }
+
+  /**
+   * Gives back the waiting regions whose frames the device has completed. Owners may use their connections from `release`,
+   * so this is for the application phase and not for the middle of input.
+   */
   releaseCompleted(): void {
     while (this.waitingHead !== null && this.waitingHead.framesBefore <= this.queue.completed) {
       const region = this.waitingHead;

@@ -15,7 +15,7 @@ export interface TcpSettings {
   readonly initialWindowSegments: number;
   /** RFC 6298 2.1: the time-out before any round trip is measured. */
   readonly initialRtoUs: number;
-  /** RFC 6298 2.4 asks for one second; like Linux we take less. Differs: 200 ms. */
+  /** Least part of the time-out for the variance of round trips. Differs: RFC 6298 2.4 asks for one second in all. */
   readonly minRtoUs: number;
   readonly maxRtoUs: number;
   /** RFC 9293 3.8.6.3: an acknowledgment may wait this long for data to ride on (at most 500 ms). */
@@ -32,7 +32,7 @@ export interface TcpSettings {
   readonly keepAliveIdleUs: number;
   readonly keepAliveIntervalUs: number;
   readonly keepAliveProbes: number;
-  /** RFC 5961 section 10: challenge ACKs and resets for stray segments per second. */
+  /** RFC 5961 section 10: challenge ACKs and resets for stray segments per second, on average. */
   readonly challengeAcksPerSecond: number;
 }
 

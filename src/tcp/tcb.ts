@@ -102,6 +102,10 @@ export class Tcb {
   // Acknowledgment to be sent.
   declare ackNow: boolean;
   declare ackDelayed: boolean;
+  /** Out-of-order segments of this turn: each is owed an acknowledgment of its own (RFC 5681 4.2). */
+  declare duplicateAcksOwed: number;
+  /** When a segment without text was last answered for being unacceptable. */
+  declare lastUnacceptableUs: number;
 
   // What the application queued (send-queue.ts): bytes sndUna..sndEnd lie in regions, a FIN follows at sndEnd.
   declare sndEnd: Seq;
@@ -210,6 +214,8 @@ export class Tcb {
     this.lastAckSent = zero;
     this.ackNow = false;
     this.ackDelayed = false;
+    this.duplicateAcksOwed = 0;
+    this.lastUnacceptableUs = Number.NEGATIVE_INFINITY;
     this.sndEnd = zero;
     this.finQueued = false;
     this.readClosed = false;

@@ -31,7 +31,7 @@ import { CLOSED, SYN_RECEIVED, SYN_SENT, setState, TIME_WAIT } from './state.ts'
 import { type ConnectionError, EVENT_CLOSED, EVENT_CONNECTED, Tcb, type TcpUser } from './tcb.ts';
 import { TimeWaitRecords } from './time-wait.ts';
 import { delayedAckExpired, retransmitExpired, slowExpired } from './timers.ts';
-import { receiveWindowField } from './window.ts';
+import { emptySegmentSeq, receiveWindowField } from './window.ts';
 
 /** Connections of a listener in SYN-RECEIVED unless the listener says otherwise. */
 export const DEFAULT_BACKLOG = 1024;
@@ -155,7 +155,9 @@ export class Tcp implements Transport {
   }
 
   get hasWork(): boolean {
-    return this.dirtyCount > 0 || this.readyCount > 0 || this.replies.count > 0;
+    if (this.readyCount > 0 || this.regions.due) return true;
+    // With the transmit queue full, only the device can bring on more.
+    return (this.dirtyCount > 0 || this.replies.count > 0) && this.queue.free > 0;
   }
 
   connection(index: number): Tcb {
@@ -204,7 +206,11 @@ export class Tcp implements Transport {
   }
 
   removeListener(listener: Listener): void {
-    if (this.listeners.get(listener.port) === listener) this.listeners.delete(listener.port);
+    if (this.listeners.get(listener.port) !== listener) return;
+    this.listeners.delete(listener.port);
+    for (const tcb of this.tcbs) {
+      if (tcb.listener === listener && tcb.state === SYN_RECEIVED) this.abort(tcb, 'ECONNABORTED');
+    }
   }
 
   // Segments in (a transport handler of Ipv4).
@@ -232,8 +238,11 @@ export class Tcp implements Transport {
 
   /** The application phase: every connection that has events, once. */
   runApplications(): void {
+    this.regions.releaseCompleted();
     for (let i = 0; i < this.readyCount; i++) {
       const tcb = this.ready[i] as Tcb;
+      // Served before an application threw and cut an earlier turn short.
+      if (!tcb.inReady) continue;
       tcb.inReady = false;
       if (tcb.user !== null && tcb.events !== 0) tcb.user.ready(tcb);
       if (tcb.deliveryHead >= 0 && !this.receiveQueues.settle(tcb)) this.abort(tcb, 'ECONNABORTED');
@@ -281,10 +290,17 @@ export class Tcp implements Transport {
     this.ready[this.readyCount++] = tcb;
   }
 
-  /** Takes no more connections and aborts those there are; the resets leave in the next turn. */
-  close(): void {
+  /**
+   * Takes no more connections and aborts those there are; the resets leave in the next turn. False when there are more
+   * resets than a turn may send: to be called again after it.
+   */
+  close(): boolean {
     this.listeners.clear();
-    for (const tcb of this.tcbs) this.abort(tcb, 'ECONNABORTED');
+    for (const tcb of this.tcbs) {
+      if (this.replies.full) return false;
+      this.abort(tcb, 'ECONNABORTED');
+    }
+    return true;
   }
 
   // The life of a connection.
@@ -362,7 +378,9 @@ export class Tcp implements Transport {
   /** ABORT: a reset for the peer (RFC 9293 3.9.1.6), and the end. */
   abort(tcb: Tcb, error: ConnectionError): void {
     if (tcb.state === CLOSED) {
-      if (tcb.lingering) this.finishLingering(tcb);
+      if (!tcb.lingering) return;
+      tcb.error = error;
+      this.finishLingering(tcb);
       return;
     }
     if (tcb.state !== SYN_SENT) this.replyFor(tcb, TCP_RST | TCP_ACK);
@@ -399,7 +417,7 @@ export class Tcp implements Transport {
       tcb.remoteAddress,
       tcb.remotePort,
       tcb.localPort,
-      tcb.sndMax,
+      emptySegmentSeq(tcb),
       tcb.rcvNxt,
       flags,
       receiveWindowField(tcb),
@@ -427,7 +445,9 @@ export class Tcp implements Transport {
   takeChallenge(): boolean {
     if (this.nowUs - this.challengeSecondUs >= 1_000_000) {
       this.challengeSecondUs = this.nowUs;
-      this.challengeBudget = this.settings.challengeAcksPerSecond;
+      // Not the same each second, or an attacker could count what is left of it (RFC 5961 section 7).
+      const average = this.settings.challengeAcksPerSecond;
+      this.challengeBudget = (average >> 1) + this.stack.random.below(average);
     }
     if (this.challengeBudget === 0) return false;
     this.challengeBudget--;

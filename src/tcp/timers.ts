@@ -8,6 +8,9 @@ import { CLOSED, ESTABLISHED, FIN_WAIT_2, isSynchronized } from './state.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 
+/** Time-outs in a row after which the path is doubted. */
+const DOUBT_RETRIES = 2;
+
 /** Doublings of the persist interval; `maxRtoUs` bounds it long before. */
 const MAX_PERSIST_SHIFT = 20;
 
@@ -48,6 +51,8 @@ export function retransmitExpired(tcp: Tcp, tcb: Tcb): void {
     tcp.abort(tcb, 'ETIMEDOUT');
     return;
   }
+  // RFC 1122 4.2.3.5, R1: perhaps it is the next hop that has moved.
+  if (tcb.retries === DOUBT_RETRIES && tcb.path !== null) tcp.paths.doubt(tcb.path);
   if (tcb.persisting || (isSynchronized(tcb.state) && tcb.sndWnd === 0 && flightBytes(tcb) <= 1)) {
     tcb.probeNow = true;
     if (tcb.persistShift < MAX_PERSIST_SHIFT) tcb.persistShift++;

@@ -4,13 +4,14 @@
  * to expect that); what was advertised before is accepted all the same.
  */
 import { unreadBytes } from './receive-queue.ts';
-import { seqAdd, seqDistance, seqMax } from './sequence.ts';
+import { type Seq, seqAdd, seqDistance, seqMax, seqMin } from './sequence.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 
 /** RCV.WND: what may still arrive, in bytes. */
 export function receiveWindow(tcb: Tcb): number {
-  return seqDistance(tcb.rcvAdv, tcb.rcvNxt);
+  // A FIN at the very edge takes one number more than was advertised.
+  return Math.max(0, seqDistance(tcb.rcvAdv, tcb.rcvNxt));
 }
 
 /** How much wider the window could be than what was advertised. */
@@ -41,4 +42,12 @@ export function receiveWindowField(tcb: Tcb): number {
 /** The window field of a SYN: never scaled (RFC 7323 2.2). */
 export function synWindowField(tcp: Tcp): number {
   return Math.min(tcp.settings.receiveBufferBytes, 0xffff);
+}
+
+/**
+ * SEG.SEQ of a segment without text: SND.MAX, but no further than the peer's window. What lies beyond it, because a probe or
+ * a FIN was sent into a closed window, would have the peer drop the acknowledgment too.
+ */
+export function emptySegmentSeq(tcb: Tcb): Seq {
+  return seqMin(tcb.sndMax, seqAdd(tcb.sndUna, tcb.sndWnd));
 }

@@ -10,7 +10,7 @@ function skip(kind: number, length: number, text: string, cuts: readonly number[
   body.begin(kind, length, max);
   const bytes = Buffer.from(text, 'latin1');
   let taken = 0;
-  for (const end of [...cuts, text.length].sort((a, b) => a - b)) {
+  for (const end of [...cuts.filter((cut) => cut < text.length), text.length].sort((a, b) => a - b)) {
     while (taken < end && !body.done && body.status === 0) taken += body.feed(bytes, taken, end - taken);
   }
   if (body.status !== 0) return `refused ${body.status}`;
@@ -22,7 +22,7 @@ const CHUNKED: readonly (readonly [string, string, string])[] = [
   ['one chunk', '5\r\nhello\r\n0\r\n\r\nGET', 'done after 15'],
   ['hexadecimal of either case', 'a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n', 'done after 35'],
   ['leading zeros', '0005\r\nhello\r\n000\r\n\r\n', 'done after 20'],
-  ['an extension', '5;name="v\xe4lue"\r\nhello\r\n0;x\r\n\r\n', 'done after 31'],
+  ['an extension', '5;name="v\xe4lue"\r\nhello\r\n0;x\r\n\r\n', 'done after 30'],
   ['space after the size', '5 \r\nhello\r\n0\r\n\r\n', 'done after 16'],
   ['trailers', '0\r\nA: b\r\nC: d\r\n\r\n', 'done after 17'],
   ['not yet all', '5\r\nhel', 'more'],

@@ -1,0 +1,117 @@
+/** The servers that are measured: how each is started, and where it is reached. */
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Control } from './control.ts';
+import type { Document } from './documents.ts';
+import { type Lab, SOCKET_SERVER_ADDRESS } from './lab.ts';
+import type { ServerName } from './options.ts';
+
+export interface RunningServer {
+  readonly name: ServerName;
+  /** `http://10.90.0.2:80/` */
+  readonly url: string;
+  /** Servers of our own answer questions. */
+  readonly control: Control | null;
+  /** The server has one reply for all, and is to be told which. */
+  readonly oneReply: boolean;
+}
+
+/** Networks of the TAP devices; the stack has .2, the kernel's end .1. */
+const TAP_SERVERS = {
+  cheetah: { script: 'cheetah-server.js', device: 'exo0', network: '10.90.0', oneReply: false },
+  ceiling: { script: 'ceiling.js', device: 'exo1', network: '10.90.1', oneReply: true },
+  fixed: { script: 'fixed-server.js', device: 'exo2', network: '10.90.2', oneReply: true },
+} as const;
+
+const NGINX_PORT = 80;
+const NGINX_CACHED_PORT = 81;
+const NODE_PORT = 8080;
+
+/** Starts a server over `documents`; `directory` is for whatever else it needs. */
+export async function startServer(
+  lab: Lab,
+  name: ServerName,
+  documents: string,
+  directory: string,
+): Promise<RunningServer> {
+  switch (name) {
+    case 'cheetah':
+    case 'ceiling':
+    case 'fixed':
+      return startTapServer(lab, name, documents);
+    case 'node':
+      startScript(lab, 'server', 'node-http.js', [documents, SOCKET_SERVER_ADDRESS, `${NODE_PORT}`]);
+      return socketServer(name, NODE_PORT);
+    case 'nginx':
+      startNginx(lab, documents, join(directory, name), NGINX_PORT, '');
+      return socketServer(name, NGINX_PORT);
+    case 'nginx-cached':
+      startNginx(lab, documents, join(directory, name), NGINX_CACHED_PORT, KEEP_FILES_OPEN);
+      return socketServer(name, NGINX_CACHED_PORT);
+  }
+}
+
+/** Has the server serve the document, and returns its URL. */
+export async function offer(server: RunningServer, document: Document): Promise<string> {
+  if (server.oneReply) await server.control?.select(document.name);
+  return `${server.url}${document.name}`;
+}
+
+export function scriptPath(name: string): string {
+  return fileURLToPath(new URL(name, import.meta.url));
+}
+
+async function startTapServer(lab: Lab, name: keyof typeof TAP_SERVERS, documents: string): Promise<RunningServer> {
+  const { script, device, network, oneReply } = TAP_SERVERS[name];
+  const child = startScript(lab, 'client', script, [documents, device, `${network}.2/24`, `${network}.1/24`]);
+  const control = new Control(name, child);
+  await control.ready();
+  return { name, url: `http://${network}.2/`, control, oneReply };
+}
+
+function startScript(lab: Lab, side: 'client' | 'server', script: string, args: readonly string[]) {
+  const place = { side, core: lab.serverCore, channel: side === 'client' };
+  return lab.start(place, process.execPath, [scriptPath(script), ...args]);
+}
+
+function socketServer(name: ServerName, port: number): RunningServer {
+  return { name, url: `http://${SOCKET_SERVER_ADDRESS}:${port}/`, control: null, oneReply: false };
+}
+
+const KEEP_FILES_OPEN = 'open_file_cache max=1000 inactive=600s; open_file_cache_valid 600s;';
+
+function startNginx(lab: Lab, documents: string, directory: string, port: number, more: string): void {
+  mkdirSync(directory, { recursive: true });
+  chmodSync(directory, 0o755);
+  const config = join(directory, 'nginx.conf');
+  writeFileSync(config, nginxConfig(documents, directory, port, more));
+  const place = { side: 'server', core: lab.serverCore, breeds: true } as const;
+  lab.start(place, 'nginx', ['-e', 'stderr', '-p', directory, '-c', config]);
+}
+
+function nginxConfig(documents: string, directory: string, port: number, more: string): string {
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
+  return `daemon off;
+worker_processes 1;
+${process.getuid?.() === 0 ? 'user root;' : ''}
+pid ${join(directory, 'nginx.pid')};
+error_log stderr warn;
+events { worker_connections 4096; }
+http {
+  access_log off;
+  sendfile on;
+  tcp_nopush on;
+  tcp_nodelay on;
+  keepalive_timeout 3600s;
+  keepalive_requests 1000000000;
+  default_type application/octet-stream;
+  ${more}
+  ${temporary.map((kind) => `${kind}_temp_path ${join(directory, kind)};`).join('\n  ')}
+  server {
+    listen ${SOCKET_SERVER_ADDRESS}:${port};
+    root ${documents};
+  }
+}
+`;
+}
