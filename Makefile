@@ -70,6 +70,11 @@ test-unit: build-test ## The tests that need no right and no network
 test-integration: build build-test ## The tests in network namespaces, against the Linux kernel (root)
 	@$(NODE) scripts/run-tests.mjs integration $(ARGS)
 
+.PHONY: simulate
+simulate: build-test ## Write the table of simulated transfers anew, after a change that is meant to show in it
+	@EXONET_SIMULATE=write $(BIN)/ava test/simulation/transfer.test.ts
+	@git diff --stat test/simulation
+
 .PHONY: bench
 bench: build build-test ## Measure against nginx and node:http in network namespaces (root, nginx, wrk)
 	@$(NODE) build/bench/main.js $(ARGS)

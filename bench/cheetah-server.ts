@@ -3,16 +3,15 @@
  *
  *     node cheetah-server.js DIRECTORY DEVICE ADDRESS HOST_ADDRESS
  */
-import { openHost } from '../src/host/open.ts';
 import { Cheetah } from '../src/servers/cheetah/cheetah.ts';
 import { TcpTransport } from '../src/servers/http/tcp-transport.ts';
 import { answerBench } from './control.ts';
-import { hostWork } from './host-work.ts';
+import { hostWork, openAgedHost } from './host.ts';
 
 const PORT = 80;
 
-const [directory = '', device = '', address, hostAddress] = process.argv.slice(2);
-const host = openHost('cheetah', { device: `tap:${device}`, address, hostAddress });
+const [directory = '', ...network] = process.argv.slice(2);
+const host = openAgedHost('cheetah', network);
 const { arena, stack, tcp } = host;
 const server = new Cheetah({
   root: directory,

@@ -4,17 +4,16 @@
  *
  *     node fixed-server.js DIRECTORY DEVICE ADDRESS HOST_ADDRESS
  */
-import { openHost } from '../src/host/open.ts';
 import { close, consume, readableBytes, send, takeEvents } from '../src/tcp/calls.ts';
 import { EVENT_CLOSED, EVENT_PEER_CLOSED, EVENT_READABLE, type Tcb, type TcpUser } from '../src/tcp/tcb.ts';
 import { type CannedReply, canReplies, replyNamed } from './canned.ts';
 import { answerBench } from './control.ts';
-import { hostWork } from './host-work.ts';
+import { hostWork, openAgedHost } from './host.ts';
 
 const PORT = 80;
 
-const [directory = '', device = '', address, hostAddress] = process.argv.slice(2);
-const host = openHost('fixed', { device: `tap:${device}`, address, hostAddress });
+const [directory = '', ...network] = process.argv.slice(2);
+const host = openAgedHost('fixed', network);
 const replies = canReplies(host.arena, directory);
 let reply: CannedReply = { at: 0, bytes: 0 };
 let requests = 0;

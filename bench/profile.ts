@@ -41,6 +41,8 @@ export interface Share {
   readonly part: number;
 }
 
+const DRIVER = /\/src\/driver\//;
+
 /** The first that fits: rooms by their files. */
 const ROOMS: readonly (readonly [room: string, path: RegExp])[] = [
   ['demultiplexer', /\/src\/downloadfilter\//],
@@ -50,7 +52,7 @@ const ROOMS: readonly (readonly [room: string, path: RegExp])[] = [
   ['library OS', /\/src\/libos\//],
   ['exokernel', /\/src\/(exokernel|host)\//],
   ['HTTP', /\/src\/servers\//],
-  ['driver', /\/src\/driver\//],
+  ['driver', DRIVER],
   ['wire formats', /\/src\/wire\//],
   ['timers, counters, reactor', /\/src\/runtime\//],
   ['bench', /\/bench\//],
@@ -79,15 +81,17 @@ export function allocatorsOf(profile: AllocationProfile, count: number): Share[]
   return toShares(sizes).slice(0, count);
 }
 
-function sharesOf(profile: CpuProfile, key: (frame: CallFrame) => string): Share[] {
-  const nodes = new Map(profile.nodes.map((node) => [node.id, node.callFrame]));
+/** Adds up the time of all frames that `key` calls the same; the inspector's own is left out, and idle time. */
+function sharesOf(profile: CpuProfile, key: (frame: CallFrame, caller: CallFrame | undefined) => string): Share[] {
+  const nodes = new Map(profile.nodes.map((node) => [node.id, node]));
+  const callers = new Map(profile.nodes.flatMap((node) => (node.children ?? []).map((id) => [id, node.callFrame])));
   const times = new Map<string, number>();
   profile.samples?.forEach((id, i) => {
-    const frame = nodes.get(id);
-    const us = profile.timeDeltas?.[i] ?? 0;
-    if (frame === undefined || frame.functionName === '(idle)') return;
-    const name = key(frame);
-    times.set(name, (times.get(name) ?? 0) + us);
+    const frame = nodes.get(id)?.callFrame;
+    const caller = callers.get(id);
+    if (frame === undefined || frame.functionName === '(idle)' || caller?.url === 'node:inspector') return;
+    const name = key(frame, caller);
+    times.set(name, (times.get(name) ?? 0) + (profile.timeDeltas?.[i] ?? 0));
   });
   return toShares(times);
 }
@@ -97,26 +101,26 @@ function toShares(amounts: ReadonlyMap<string, number>): Share[] {
   return [...amounts].map(([name, amount]) => ({ name, part: amount / total })).sort((a, b) => b.part - a.part);
 }
 
-/** Foreign functions have no file, and neither has the demultiplexer's generated code. */
-function roomOf(frame: CallFrame): string {
-  const room = ROOMS.find(([, path]) => path.test(frame.url));
-  if (room !== undefined) return room[0];
-  switch (frame.functionName) {
-    case '(garbage collector)':
-      return 'garbage collector';
-    case '(program)':
-      return 'native code outside JavaScript';
-    case 'read':
-    case 'write':
-    case 'writev':
-      return 'system calls of the device';
-    default:
-      return frame.url === '' ? `native: ${frame.functionName}` : frame.url;
-  }
+function roomOf(frame: CallFrame, caller: CallFrame | undefined): string {
+  const { functionName } = frame;
+  if (functionName === '(garbage collector)') return 'garbage collector';
+  if (functionName === '(program)') return 'native code outside JavaScript';
+  const url = isNative(frame) ? (caller?.url ?? '') : frame.url;
+  if (isNative(frame) && DRIVER.test(url)) return 'system calls of the device';
+  return ROOMS.find(([, path]) => path.test(url))?.[0] ?? `elsewhere (${functionName} ${url})`;
 }
 
-function nameOf(frame: CallFrame): string {
+/**
+ * Native functions go by their caller: those called through koffi all share one entry, and have the name of any of them. The
+ * demultiplexer's generated code has no file either.
+ */
+function nameOf(frame: CallFrame, caller?: CallFrame): string {
+  if (isNative(frame) && caller !== undefined) return `native code called by ${nameOf(caller)}`;
   const name = frame.functionName === '' ? '(anonymous)' : frame.functionName;
   const file = /\/(?:src|bench)\/(.*)$/.exec(frame.url)?.[1];
   return file === undefined ? `${name} ${frame.url}`.trim() : `${name} ${file}:${frame.lineNumber + 1}`;
+}
+
+function isNative({ functionName, url }: CallFrame): boolean {
+  return url === '' && !functionName.startsWith('(');
 }

@@ -220,19 +220,26 @@ with_own_engine() {
   fi
   "$PROJECT/scripts/debian-install.sh" docker.io docker-compose debootstrap iptables iproute2 curl
   clean_machine() {
-    rm -rf "$work"
+    # Processes that were just killed may hold it for a moment.
+    for _ in 1 2 3 4 5; do
+      rm -rf "$work" 2>/dev/null && break
+      sleep 1
+    done
     # The groups that the engine made for its containers, in whichever hierarchies this machine has.
     find /sys/fs/cgroup -depth -type d -path "*/$CGROUP*" -exec rmdir {} + 2>/dev/null || true
   }
   export CGROUP=exonet-test-$$
   trap clean_machine EXIT
-  trap 'exit 130' INT TERM HUP
+  local engine=''
+  trap '[ -z "$engine" ] || kill -KILL "$engine"; exit 130' INT TERM HUP
   export BASE_TAR
   BASE_TAR=$(make_base)
   make_context "$work/context"
   make_base_context "$work/base-context"
   # The engine sees none of this machine's links, processes or mounts to change; killing its first process ends them all.
-  unshare --mount --net --pid --fork --kill-child --mount-proc -- "$0" --inside "$work"
+  setpriv --pdeathsig KILL -- unshare --mount --net --pid --fork --kill-child --mount-proc -- "$0" --inside "$work" &
+  engine=$!
+  wait "$engine"
 }
 
 # Inside: start the daemon, build, check.

@@ -32,6 +32,7 @@ export {
   send,
   takeEvents,
 } from './tcp/calls.ts';
+export type { Listener } from './tcp/listener.ts';
 export { DEFAULT_TCP_SETTINGS, type TcpSettings } from './tcp/settings.ts';
 export {
   type ConnectionError,
@@ -44,5 +45,5 @@ export {
   type Tcb,
   type TcpUser,
 } from './tcp/tcb.ts';
-export { type Listener, Tcp } from './tcp/tcp.ts';
+export { Tcp } from './tcp/tcp.ts';
 export { formatIpv4, parseIpv4 } from './wire/address.ts';

@@ -54,20 +54,20 @@ export class Context {
   shift: Shift | null = null;
 
   /** The word on the grid at `offset`, if any of its bits is required. */
-  wordAt(offset: number): Word | undefined {
+  int32At(offset: number): Word | undefined {
     for (const word of this.words) if (word.offset === offset) return word;
     return undefined;
   }
 
   /** Which bits of a byte are required. */
   maskOfByte(offset: number): number {
-    const word = this.wordAt(wordOffset(offset));
+    const word = this.int32At(wordOffset(offset));
     return word === undefined ? 0 : (word.mask >>> byteShift(offset)) & 0xff;
   }
 
   /** The required bits of a byte; the others are zero. */
   valueOfByte(offset: number): number {
-    const word = this.wordAt(wordOffset(offset));
+    const word = this.int32At(wordOffset(offset));
     return word === undefined ? 0 : (word.value >>> byteShift(offset)) & 0xff;
   }
 

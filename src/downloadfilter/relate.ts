@@ -50,7 +50,7 @@ function covers(given: Context, wanted: Context, displacement: number): boolean 
   const union = new Context();
   union.requireContext(given, 0);
   if (!union.requireContext(wanted, displacement)) return false;
-  return union.words.every((word) => given.wordAt(word.offset)?.mask === word.mask);
+  return union.words.every((word) => given.int32At(word.offset)?.mask === word.mask);
 }
 
 /** Whether `f` and `g` are known to require different values of some bit. */

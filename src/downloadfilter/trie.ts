@@ -177,7 +177,7 @@ function depthBehind(test: Test, normal: NormalFilter, depth: number): number {
 }
 
 function compatibleEdges(test: Test, edges: Map<number, TrieNode>, context: Context | undefined): Iterable<TrieNode> {
-  const word = context?.wordAt(test.offset);
+  const word = context?.int32At(test.offset);
   const common = word === undefined ? 0 : word.mask & test.mask;
   if (word === undefined || common === 0) return edges.values();
   if (common === test.mask) {

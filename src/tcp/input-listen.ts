@@ -7,11 +7,12 @@ import {
 } from '../wire/drop-reasons.ts';
 import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
 import { PASSIVE_OPENS } from './counters.ts';
+import type { Listener } from './listener.ts';
 import { acceptSyn } from './open.ts';
 import type { Segment } from './segment.ts';
 import { type Seq, toSeq } from './sequence.ts';
 import { SYN_RECEIVED, setState } from './state.ts';
-import type { Listener, Tcp } from './tcp.ts';
+import type { Tcp } from './tcp.ts';
 
 export function listenArrives(tcp: Tcp, listener: Listener, segment: Segment): void {
   // First, a reset: it cannot be for anything we sent.
@@ -53,8 +54,9 @@ export function openFromSyn(tcp: Tcp, listener: Listener, segment: Segment, oldS
   tcb.listener = listener;
   listener.halfOpen++;
   tcb.lastReceivedUs = tcp.nowUs;
-  if (oldSndNxt === null) tcp.chooseIss(tcb);
-  else tcp.chooseIssAfter(tcb, oldSndNxt);
+  const { initialSequence, localAddress, nowUs } = tcp;
+  if (oldSndNxt === null) initialSequence.choose(tcb, localAddress, nowUs);
+  else initialSequence.chooseAfter(tcb, localAddress, nowUs, oldSndNxt);
   setState(tcb, SYN_RECEIVED);
   acceptSyn(tcp, tcb, segment);
   if (tcb.path === null) {

@@ -6,11 +6,12 @@
  * `EVENT_CONNECTED` (or from `connect`) until `ready` with `EVENT_CLOSED` has returned.
  */
 import type { Path } from '../libos/path.ts';
+import type { Listener } from './listener.ts';
 import type { ReceiveRing } from './receive-queue.ts';
 import type { SendRegion } from './send-queue.ts';
 import { type Seq, toSeq } from './sequence.ts';
 import { CLOSED } from './state.ts';
-import type { Listener, Tcp } from './tcp.ts';
+import type { Tcp } from './tcp.ts';
 
 /** The handshake is complete. */
 export const EVENT_CONNECTED = 1;

@@ -11,7 +11,6 @@ import type { Stack, Transport } from '../libos/stack.ts';
 import { BlockAllocator } from '../runtime/block-allocator.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { Counters } from '../runtime/counters.ts';
-import { type HashKey, hashWords } from '../runtime/half-siphash.ts';
 import type { Log } from '../runtime/log.ts';
 import type { TimerWheel } from '../runtime/timer-wheel.ts';
 import type { Bytes } from '../wire/bytes.ts';
@@ -19,51 +18,22 @@ import { PROTOCOL_TCP } from '../wire/ipv4.ts';
 import { TCP_ACK, TCP_RST } from '../wire/tcp.ts';
 import { ConnectionTable, NOT_FOUND, timeWaitValue } from './connections.ts';
 import { ACTIVE_OPENS, REPLIES_DROPPED, RESETS_SENT, TCP_COUNTER_NAMES, TIME_WAIT_EVICTED } from './counters.ts';
+import { InitialSequence } from './initial-sequence.ts';
 import { input, reportIcmpError } from './input.ts';
+import { DEFAULT_BACKLOG, Listener } from './listener.ts';
 import { outputConnection, outputReplies } from './output.ts';
+import { EphemeralPorts } from './ports.ts';
 import { ReceiveQueues, unreadBytes } from './receive-queue.ts';
 import { Replies } from './replies.ts';
 import { Segment } from './segment.ts';
 import { RegionPool, releaseAll } from './send-queue.ts';
-import { type Seq, seqAdd, seqAfter, seqBits, toSeq } from './sequence.ts';
+import { type Seq, seqBits } from './sequence.ts';
 import { DEFAULT_TCP_SETTINGS, type TcpSettings } from './settings.ts';
 import { CLOSED, SYN_RECEIVED, SYN_SENT, setState, TIME_WAIT } from './state.ts';
 import { type ConnectionError, EVENT_CLOSED, EVENT_CONNECTED, Tcb, type TcpUser } from './tcb.ts';
 import { TimeWaitRecords } from './time-wait.ts';
 import { delayedAckExpired, retransmitExpired, slowExpired } from './timers.ts';
 import { emptySegmentSeq, receiveWindowField } from './window.ts';
-
-/** Connections of a listener in SYN-RECEIVED unless the listener says otherwise. */
-export const DEFAULT_BACKLOG = 1024;
-
-/** RFC 6056: the range that ports of our own choice come from. */
-const FIRST_EPHEMERAL_PORT = 32_768;
-const EPHEMERAL_PORTS = 28_232;
-
-/** RFC 6528: the clock of initial sequence numbers ticks every four microseconds. */
-const ISN_TICK_US = 4;
-
-/** A port that takes connections; `close` ends that and leaves the accepted ones alone. */
-export class Listener {
-  readonly port: number;
-  readonly backlog: number;
-  /** Gives a new connection its user; called once the handshake is complete. */
-  readonly accept: (connection: Tcb) => TcpUser;
-  /** Connections of this listener in SYN-RECEIVED. */
-  halfOpen = 0;
-  private readonly tcp: Tcp;
-
-  constructor(tcp: Tcp, port: number, backlog: number, accept: (connection: Tcb) => TcpUser) {
-    this.tcp = tcp;
-    this.port = port;
-    this.backlog = backlog;
-    this.accept = accept;
-  }
-
-  close(): void {
-    this.tcp.removeListener(this);
-  }
-}
 
 export class Tcp implements Transport {
   readonly stack: Stack;
@@ -86,6 +56,7 @@ export class Tcp implements Transport {
   readonly regions: RegionPool;
   readonly receiveQueues: ReceiveQueues;
   readonly receiveMemory: BlockAllocator;
+  readonly initialSequence: InitialSequence;
   readonly replies = new Replies();
   readonly segment = new Segment();
   /** The shift of the windows we advertise (RFC 7323 2.2). */
@@ -104,9 +75,7 @@ export class Tcp implements Transport {
   private dirty: Tcb[] = [];
   private dirtyCount = 0;
   private dirtyNext: Tcb[] = [];
-  private readonly isnKey: HashKey;
-  private readonly portKey: HashKey;
-  private nextPort: number;
+  private readonly ports: EphemeralPorts;
   private readonly retransmitKind: number;
   private readonly delayedAckKind: number;
   private readonly slowKind: number;
@@ -134,9 +103,8 @@ export class Tcp implements Transport {
     this.challengeBudget = settings.challengeAcksPerSecond;
     const { random } = stack;
     this.table = new ConnectionTable({ low: random.i32(), high: random.i32() });
-    this.isnKey = { low: random.i32(), high: random.i32() };
-    this.portKey = { low: random.i32(), high: random.i32() };
-    this.nextPort = random.below(EPHEMERAL_PORTS);
+    this.initialSequence = new InitialSequence(random);
+    this.ports = new EphemeralPorts(random);
     this.timeWait = new TimeWaitRecords(settings.maxTimeWait);
     this.regions = new RegionPool(this.queue);
     this.receiveMemory = new BlockAllocator(stack.arena, settings.receivePoolBytes);
@@ -185,12 +153,14 @@ export class Tcp implements Transport {
     if (!Number.isInteger(remotePort) || remotePort < 1 || remotePort > 65_535) {
       throw new RangeError(`port ${remotePort} is not 1 to 65535`);
     }
-    const localPort = this.choosePort(remoteAddress, remotePort);
+    const isFree = (port: number): boolean =>
+      this.table.find(remoteAddress, remotePort, port) === NOT_FOUND && !this.listeners.has(port);
+    const localPort = this.ports.choose(this.localAddress, remoteAddress, remotePort, isFree);
     const tcb = localPort === 0 ? null : this.createConnection(remoteAddress, remotePort, localPort);
     if (tcb === null) return null;
     tcb.user = user;
     this.counters.increment(ACTIVE_OPENS);
-    this.chooseIss(tcb);
+    this.initialSequence.choose(tcb, this.localAddress, this.clock.nowUs());
     setState(tcb, SYN_SENT);
     if (tcb.path === null) {
       this.finish(tcb, 'ENETUNREACH');
@@ -314,23 +284,10 @@ export class Tcp implements Transport {
     tcb.localPort = localPort;
     tcb.path = this.paths.acquire(remoteAddress) ?? null;
     tcb.rtoUs = this.settings.initialRtoUs;
-    tcb.tsOffset = hashWords(this.portKey, remoteAddress, this.localAddress, 0);
+    tcb.tsOffset = this.initialSequence.timestampOffset(this.localAddress, remoteAddress);
     tcb.rcvScale = this.receiveScale;
     this.table.set(remoteAddress, remotePort, localPort, tcb.index);
     return tcb;
-  }
-
-  /** RFC 6528: ISS = M + F(connection, secret). */
-  chooseIss(tcb: Tcb): void {
-    const ports = (tcb.remotePort << 16) | tcb.localPort;
-    const hash = hashWords(this.isnKey, tcb.remoteAddress, ports, this.localAddress);
-    this.setIss(tcb, seqAdd(toSeq(hash), Math.floor(this.clock.nowUs() / ISN_TICK_US) % 2 ** 32));
-  }
-
-  /** A new incarnation of a connection in TIME-WAIT starts beyond what the old one sent. */
-  chooseIssAfter(tcb: Tcb, oldSndNxt: Seq): void {
-    this.chooseIss(tcb);
-    if (!seqAfter(tcb.iss, oldSndNxt)) this.setIss(tcb, seqAdd(oldSndNxt, 0x10001));
   }
 
   /** The connection has reached ESTABLISHED. */
@@ -459,15 +416,6 @@ export class Tcp implements Transport {
     return (Math.floor(this.nowUs / 1000) + offset) | 0;
   }
 
-  private setIss(tcb: Tcb, iss: Seq): void {
-    tcb.iss = iss;
-    tcb.sndUna = iss;
-    tcb.sndNxt = iss;
-    tcb.sndMax = iss;
-    tcb.recover = iss;
-    tcb.sndEnd = seqAdd(iss, 1);
-  }
-
   private makeTcb(): Tcb {
     const index = this.tcbs.length;
     const { timers } = this;
@@ -489,17 +437,6 @@ export class Tcp implements Transport {
     tcb.reset();
     tcb.inOutput = inOutput;
     this.freeTcbs.push(tcb);
-  }
-
-  /** RFC 6056 algorithm 3: the ports tried for a destination start at an offset that only we can compute. */
-  private choosePort(remoteAddress: number, remotePort: number): number {
-    const offset = hashWords(this.portKey, this.localAddress, remoteAddress, remotePort) >>> 0;
-    for (let tried = 0; tried < EPHEMERAL_PORTS; tried++) {
-      const port = FIRST_EPHEMERAL_PORT + ((offset + this.nextPort) % EPHEMERAL_PORTS);
-      this.nextPort = (this.nextPort + 1) % EPHEMERAL_PORTS;
-      if (this.table.find(remoteAddress, remotePort, port) === NOT_FOUND && !this.listeners.has(port)) return port;
-    }
-    return 0;
   }
 
   private expireTimeWait(): void {

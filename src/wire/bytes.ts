@@ -61,7 +61,3 @@ export function setU16le(bytes: Bytes, at: number, value: number): void {
 }
 
 export { float64At, int32At, uint16At, uint32At } from '../runtime/words.ts';
-
-export function wordAt(words: Uint32Array | Int32Array | Uint16Array | Float64Array, index: number): number {
-  return words[index] as number;
-}

@@ -4,7 +4,7 @@
  * It is a set-associative cache: the hash chooses a set of four places, and a newcomer replaces the least deserving of the
  * four. A peer that asks for a million names, or for names of one hash, makes others forgotten and nothing grow.
  */
-import { type Bytes, u8, wordAt } from '../../wire/bytes.ts';
+import { type Bytes, int32At, u8 } from '../../wire/bytes.ts';
 import type { TargetPath } from '../http/target.ts';
 import type { CachedFile } from './cached-file.ts';
 
@@ -81,7 +81,7 @@ export class PathTable {
   find(bytes: Bytes, at: number, length: number, hash: number): PathEntry | null {
     const first = this.firstOf(hash);
     for (let place = first; place < first + WAYS; place++) {
-      if (wordAt(this.hashes, place) !== hash) continue;
+      if (int32At(this.hashes, place) !== hash) continue;
       const entry = this.entries[place] as PathEntry | null;
       if (entry !== null && isKey(entry.key, bytes, at, length)) {
         entry.used = true;

@@ -6,7 +6,7 @@
  */
 import type { BlockAllocator } from '../../runtime/block-allocator.ts';
 import type { RegionOwner } from '../../tcp/tcb.ts';
-import { type Bytes, setU8, wordAt } from '../../wire/bytes.ts';
+import { type Bytes, int32At, setU8 } from '../../wire/bytes.ts';
 
 /** No block: there was no memory. */
 export const NO_BLOCK = 0;
@@ -48,24 +48,24 @@ export class HeaderBlocks implements RegionOwner {
   }
 
   at(block: number): number {
-    return wordAt(this.atOf, block);
+    return int32At(this.atOf, block);
   }
 
   length(block: number): number {
-    return wordAt(this.bytesOf, block);
+    return int32At(this.bytesOf, block);
   }
 
   retain(block: number): void {
-    this.references[block] = wordAt(this.references, block) + 1;
+    this.references[block] = int32At(this.references, block) + 1;
   }
 
   /** Lets go of one reference. */
   release(block: number): void {
-    const left = wordAt(this.references, block) - 1;
+    const left = int32At(this.references, block) - 1;
     this.references[block] = left;
     if (left > 0) return;
     if (left < 0) throw new RangeError(`header block ${block} released once too often`);
-    this.memory.free(wordAt(this.atOf, block));
+    this.memory.free(int32At(this.atOf, block));
     this.nextFree[block] = this.firstFree;
     this.firstFree = block;
     this.live--;
@@ -74,7 +74,7 @@ export class HeaderBlocks implements RegionOwner {
   private takeIndex(): number {
     const block = this.firstFree;
     if (block !== NO_BLOCK) {
-      this.firstFree = wordAt(this.nextFree, block);
+      this.firstFree = int32At(this.nextFree, block);
       return block;
     }
     if (this.unused === this.capacity) this.grow();

@@ -6,7 +6,7 @@
  */
 import type { BlockAllocator } from '../../runtime/block-allocator.ts';
 import type { Clock } from '../../runtime/clock.ts';
-import { type Bytes, setU8, wordAt } from '../../wire/bytes.ts';
+import { type Bytes, int32At, setU8 } from '../../wire/bytes.ts';
 import { HeaderBlocks, NO_BLOCK } from './header-blocks.ts';
 import { formatHttpDate } from './http-date.ts';
 
@@ -126,8 +126,8 @@ export class Responder {
 
   /** A block of a prepared head for now, with a reference for the caller; `NO_BLOCK` without memory. */
   acquire(head: PreparedHead, variant: number): number {
-    let block = wordAt(head.blocks, variant);
-    if (block === NO_BLOCK || wordAt(head.seconds, variant) !== this.second) {
+    let block = int32At(head.blocks, variant);
+    if (block === NO_BLOCK || int32At(head.seconds, variant) !== this.second) {
       block = this.rebuild(head, variant);
       if (block === NO_BLOCK) return NO_BLOCK;
     }
@@ -143,7 +143,7 @@ export class Responder {
   /** Lets go of what a prepared head keeps; what is being sent lives on. */
   discard(head: PreparedHead): void {
     for (let variant = 0; variant < VARIANTS; variant++) {
-      const block = wordAt(head.blocks, variant);
+      const block = int32At(head.blocks, variant);
       head.blocks[variant] = NO_BLOCK;
       if (block !== NO_BLOCK) this.blocks.release(block);
     }
@@ -159,7 +159,7 @@ export class Responder {
   private rebuild(head: PreparedHead, variant: number): number {
     const block = this.build(head.status, head.fields, variant);
     if (block === NO_BLOCK) return NO_BLOCK;
-    const old = wordAt(head.blocks, variant);
+    const old = int32At(head.blocks, variant);
     if (old !== NO_BLOCK) this.blocks.release(old);
     head.blocks[variant] = block;
     head.seconds[variant] = this.second;

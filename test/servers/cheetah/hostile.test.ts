@@ -26,11 +26,12 @@ const stream = fc
   .tuple(
     fc.array(fc.constantFrom(...SEEDS), { minLength: 1, maxLength: 4 }),
     fc.array(fc.tuple(fc.nat(), fc.oneof(fc.nat(255), fc.constantFrom(0, 10, 13, 32, 48, 58))), { maxLength: 3 }),
+    fc.option(fc.nat(150)),
   )
-  .map(([seeds, edits]) => {
+  .map(([seeds, edits, end]) => {
     const bytes = Buffer.from(seeds.join(''), 'latin1');
     for (const [at, byte] of edits) bytes[at % bytes.length] = byte;
-    return bytes;
+    return end === null ? bytes : bytes.subarray(0, Math.max(2, end));
   });
 
 function makeRig(): Rig {

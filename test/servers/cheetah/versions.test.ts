@@ -210,6 +210,9 @@ test('what is asked for least is evicted, what is being sent never', async (t) =
   t.true(rig.cheetah.counters.get('versionsEvicted') > 0);
   t.true(rig.cheetah.cachedBytes <= 1_024_000);
   t.is(parseResponse(pinned.take()).body, 'a'.repeat(100_000));
+  const { opens } = source;
+  await rig.get('/f0');
+  t.is(source.opens, opens);
   rig.transport.acknowledge = hold;
   t.deepEqual(await rig.close(), NOTHING_HELD);
 });
