@@ -93,7 +93,7 @@ export class Lab {
     const ends = [...children.keys(), client, server].filter(isAlive).map((child) => once(child, 'exit'));
     for (const [child, { breeds }] of children) {
       // unshare(1) sees its child, and all that comes of it, buried, and ends
-      if (!breeds || !killChildren(child)) child.kill('SIGKILL');
+      if (!breeds || !endChildren(child)) child.kill('SIGKILL');
     }
     client.stdin?.end();
     server.stdin?.end();
@@ -144,11 +144,15 @@ async function holdNamespace(): Promise<ChildProcess> {
   return holder;
 }
 
-/** Kills the processes that a process has started; false when there are none. */
-function killChildren({ pid }: ChildProcess): boolean {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter(Boolean).map(Number);
-  for (const child of children) process.kill(child, 'SIGKILL');
-  return children.length > 0;
+/** Asks the processes that a process has started to end; false when there are none. */
+function endChildren({ pid }: ChildProcess): boolean {
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter(Boolean).map(Number);
+    for (const child of children) process.kill(child, 'SIGTERM');
+    return children.length > 0;
+  } catch {
+    return false;
+  }
 }
 
 function isAlive(child: ChildProcess): boolean {

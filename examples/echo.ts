@@ -1,5 +1,5 @@
 /**
- * An echo server on a stack of its own: `sudo node examples/echo.ts`, then `nc 10.90.0.2 7`.
+ * An echo server on a stack of its own: `make build-test && sudo node build/examples/echo.js`, then `nc 10.90.0.2 7`.
  * What arrives is copied into memory that stays ours until the peer has acknowledged it.
  */
 import * as exonet from 'exonet';
@@ -16,7 +16,10 @@ function ready(connection: exonet.Tcb): void {
   const events = exonet.takeEvents(connection);
   for (let length = exonet.readableLength(connection); length > 0; length = exonet.readableLength(connection)) {
     const piece = free.pop();
-    if (piece === undefined) return exonet.abort(connection);
+    if (piece === undefined) {
+      exonet.abort(connection);
+      return;
+    }
     const take = Math.min(length, PIECE_BYTES);
     const from = exonet.readableAt(connection);
     bytes.copyWithin(piece, from, from + take);

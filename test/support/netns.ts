@@ -185,6 +185,7 @@ function silenceIpv6(): void {
 }
 
 function findObstacle(): string | undefined {
+  if (process.env.EXONET_INTEGRATION === 'skip') return 'EXONET_INTEGRATION=skip';
   if (process.platform !== 'linux') return 'needs Linux';
   for (const command of ['unshare', 'nsenter', 'setpriv', 'ip']) {
     if (spawnSync(command, ['--version']).error !== undefined && spawnSync(command, ['-V']).error !== undefined) {

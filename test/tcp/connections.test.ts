@@ -88,7 +88,8 @@ test('a deletion in a run of colliding entries loses none of the others, whichev
   const entries = entriesAt([254, 255, 0, 1], 24);
   for (let gone = 0; gone < entries.length; gone++) {
     const table = new ConnectionTable(KEY);
-    for (const [i, { address, remotePort, localPort }] of entries.entries()) table.set(address, remotePort, localPort, i);
+    for (const [i, { address, remotePort, localPort }] of entries.entries())
+      table.set(address, remotePort, localPort, i);
     const { address, remotePort, localPort } = entries[gone] as Entry;
     table.delete(address, remotePort, localPort);
     t.is(table.size, entries.length - 1);

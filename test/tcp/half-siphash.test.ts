@@ -71,14 +71,16 @@ test('the hash of three words is the vector of the twelve bytes 00..0b', (t) => 
 
 test('agrees with the byte-wise implementation on any key and words', (t) => {
   const word = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
-  t.notThrows(() => fc.assert(
-    fc.property(word, word, word, word, word, (low, high, first, second, third) => {
-      const hash = hashWords({ low, high }, first, second, third);
-      strictEqual(hash, hash | 0);
-      strictEqual(hexOf(hash), reference(bytesOf(low, high), bytesOf(first, second, third)));
-    }),
-    { numRuns: 1000 },
-  ));
+  t.notThrows(() =>
+    fc.assert(
+      fc.property(word, word, word, word, word, (low, high, first, second, third) => {
+        const hash = hashWords({ low, high }, first, second, third);
+        strictEqual(hash, hash | 0);
+        strictEqual(hexOf(hash), reference(bytesOf(low, high), bytesOf(first, second, third)));
+      }),
+      { numRuns: 1000 },
+    ),
+  );
 });
 
 test('words count by their bits, signed or not', (t) => {

@@ -160,8 +160,22 @@ type Step =
 
 /** Segments begin around RCV.NXT: behind it (repeats), at it, beyond it (gaps). */
 const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 5, arbitrary: fc.record({ kind: fc.constant('arrive' as const), ahead: fc.constantFrom(0, 0, -200, -1, 1, 2, 100, 700, 1460, 2920, 5000, 20_000), length: fc.integer({ min: 1, max: 1460 }) }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('arrive' as const), ahead: fc.integer({ min: -3000, max: 12_000 }), length: fc.integer({ min: 1, max: 9000 }) }) },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      kind: fc.constant('arrive' as const),
+      ahead: fc.constantFrom(0, 0, -200, -1, 1, 2, 100, 700, 1460, 2920, 5000, 20_000),
+      length: fc.integer({ min: 1, max: 1460 }),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('arrive' as const),
+      ahead: fc.integer({ min: -3000, max: 12_000 }),
+      length: fc.integer({ min: 1, max: 9000 }),
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('consume' as const), share: fc.integer({ min: 0, max: 4 }) }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('endTurn' as const) }) },
 );

@@ -21,7 +21,7 @@ const MODULUS = 2n ** 32n;
 const HALF = 2n ** 31n;
 
 /** The number in 0 to 2^32 - 1 that a sequence number stands for. */
-function valueOf(seq: Seq): bigint {
+function unsignedOf(seq: Seq): bigint {
   return BigInt(seqBits(seq) >>> 0);
 }
 
@@ -47,39 +47,41 @@ const distance = fc.oneof(
 test('agrees with arithmetic modulo 2^32 in unbounded integers', (t) => {
   t.notThrows(() =>
     fc.assert(
-    fc.property(bits, bits, distance, (first, second, count) => {
-      const a = toSeq(first);
-      const b = toSeq(second);
-      strictEqual(valueOf(a), BigInt(first));
-      strictEqual(valueOf(seqAdd(a, count)), (((BigInt(first) + BigInt(count)) % MODULUS) + MODULUS) % MODULUS);
-      const model = distanceOf(BigInt(first), BigInt(second));
-      strictEqual(BigInt(seqDistance(a, b)), model);
-      strictEqual(seqBefore(a, b), model < 0n);
-      strictEqual(seqBeforeOrAt(a, b), model <= 0n);
-      strictEqual(seqAfter(a, b), model > 0n);
-      strictEqual(seqAfterOrAt(a, b), model >= 0n);
-      strictEqual(seqMax(a, b), model >= 0n ? a : b);
-      strictEqual(seqMin(a, b), model <= 0n ? a : b);
-    }),
-    { numRuns: 5000 },
-  ));
+      fc.property(bits, bits, distance, (first, second, count) => {
+        const a = toSeq(first);
+        const b = toSeq(second);
+        strictEqual(unsignedOf(a), BigInt(first));
+        strictEqual(unsignedOf(seqAdd(a, count)), (((BigInt(first) + BigInt(count)) % MODULUS) + MODULUS) % MODULUS);
+        const model = distanceOf(BigInt(first), BigInt(second));
+        strictEqual(BigInt(seqDistance(a, b)), model);
+        strictEqual(seqBefore(a, b), model < 0n);
+        strictEqual(seqBeforeOrAt(a, b), model <= 0n);
+        strictEqual(seqAfter(a, b), model > 0n);
+        strictEqual(seqAfterOrAt(a, b), model >= 0n);
+        strictEqual(seqMax(a, b), model >= 0n ? a : b);
+        strictEqual(seqMin(a, b), model <= 0n ? a : b);
+      }),
+      { numRuns: 5000 },
+    ),
+  );
 });
 
-test('adding and measuring are each other\'s inverse', (t) => {
+test("adding and measuring are each other's inverse", (t) => {
   t.notThrows(() =>
     fc.assert(
-    fc.property(bits, distance, (first, count) => {
-      const a = toSeq(first);
-      const b = seqAdd(a, count);
-      strictEqual(seqDistance(b, a), count);
-      strictEqual(seqAdd(b, -count), a);
-      if (count === 0) return;
-      strictEqual(seqAfter(b, a), count > 0);
-      strictEqual(seqMax(a, b), count > 0 ? b : a);
-      strictEqual(seqMin(a, b), count > 0 ? a : b);
-    }),
-    { numRuns: 5000 },
-  ));
+      fc.property(bits, distance, (first, count) => {
+        const a = toSeq(first);
+        const b = seqAdd(a, count);
+        strictEqual(seqDistance(b, a), count);
+        strictEqual(seqAdd(b, -count), a);
+        if (count === 0) return;
+        strictEqual(seqAfter(b, a), count > 0);
+        strictEqual(seqMax(a, b), count > 0 ? b : a);
+        strictEqual(seqMin(a, b), count > 0 ? a : b);
+      }),
+      { numRuns: 5000 },
+    ),
+  );
 });
 
 test('values read signed and unsigned are the same number', (t) => {

@@ -67,7 +67,18 @@ test('the edges are those of RFC 9293 figure 5, its notes and ABORT, and no othe
 
 test('names stand at their states', (t) => {
   t.is(STATE_NAMES.length, 10);
-  const states = { CLOSED, SYN_SENT, SYN_RECEIVED, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSE_WAIT, CLOSING, LAST_ACK, TIME_WAIT };
+  const states = {
+    CLOSED,
+    SYN_SENT,
+    SYN_RECEIVED,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    FIN_WAIT_2,
+    CLOSE_WAIT,
+    CLOSING,
+    LAST_ACK,
+    TIME_WAIT,
+  };
   for (const [name, state] of Object.entries(states)) t.is(nameOf(state), name.replaceAll('_', '-'));
 });
 
@@ -98,7 +109,7 @@ test('synchronized states', (t) => {
   for (let state = CLOSED; state <= TIME_WAIT; state++) t.is(isSynchronized(state), synchronized.includes(state));
 });
 
-test('SEND is allowed until CLOSE, text is taken until the peer\'s FIN', (t) => {
+test("SEND is allowed until CLOSE, text is taken until the peer's FIN", (t) => {
   for (let state = CLOSED; state <= TIME_WAIT; state++) {
     t.is(maySend(state), state === ESTABLISHED || state === CLOSE_WAIT, nameOf(state));
     t.is(mayReceive(state), [ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2].includes(state), nameOf(state));

@@ -6,7 +6,16 @@ import { Tcb } from '../../src/tcp/tcb.ts';
 import type { Tcp } from '../../src/tcp/tcp.ts';
 
 /** Sequence numbers around which 32-bit arithmetic goes wrong first: 0, 2^31 and 2^32 are crossed by a few thousand bytes. */
-export const AWKWARD_STARTS: readonly number[] = [0, 1, -1, -3000, 0x7fffffff, 0x7fffffff - 3000, -0x80000000, 123_456_789];
+export const AWKWARD_STARTS: readonly number[] = [
+  0,
+  1,
+  -1,
+  -3000,
+  0x7fffffff,
+  0x7fffffff - 3000,
+  -0x80000000,
+  123_456_789,
+];
 
 /** What the functions under test use of a `Tcp`. */
 export function tcpWith(settings: Partial<TcpSettings> = {}): Tcp {

@@ -1,4 +1,6 @@
+import { execFileSync } from 'node:child_process';
 import { linkSync, mkdirSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import test from 'ava';
 import { NOTHING_HELD, Rig } from './rig.ts';
@@ -101,6 +103,16 @@ test('a link that is turned outwards later is noticed', async (t) => {
   symlinkSync('../secret.txt', join(rig.root, 'link'));
   rig.pass(100_000);
   t.is((await rig.get('/link')).status, 404);
+  t.deepEqual(await rig.close(), NOTHING_HELD);
+});
+
+test('what is no file is not opened: a pipe would block, a socket fail', async (t) => {
+  const rig = makeRig();
+  execFileSync('mkfifo', [join(rig.root, 'pipe')]);
+  const server = createServer().listen(join(rig.root, 'socket'));
+  t.is((await rig.get('/pipe')).status, 404);
+  t.is((await rig.get('/socket')).status, 404);
+  server.close();
   t.deepEqual(await rig.close(), NOTHING_HELD);
 });
 
