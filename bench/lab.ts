@@ -8,8 +8,7 @@
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
-import { searchPath } from './machine.ts';
+import { childrenOf, searchPath } from './machine.ts';
 
 /** Addresses of the veth pair. */
 export const SOCKET_SERVER_ADDRESS = '10.90.9.2';
@@ -147,7 +146,7 @@ async function holdNamespace(): Promise<ChildProcess> {
 /** Asks the processes that a process has started to end; false when there are none. */
 function endChildren({ pid }: ChildProcess): boolean {
   try {
-    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter(Boolean).map(Number);
+    const children = pid === undefined ? [] : childrenOf(pid);
     for (const child of children) process.kill(child, 'SIGTERM');
     return children.length > 0;
   } catch {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Lab } from './lab.ts';
 
 export interface LoadResult {
+  readonly requests: number;
   readonly requestsPerSecond: number;
   readonly p50Us: number;
   readonly p99Us: number;
@@ -47,6 +48,6 @@ export class Load {
       throw new Error(`the load on ${url} went wrong:\n${output}`);
     }
     const { requests, durationUs, p50Us, p99Us } = report;
-    return { requestsPerSecond: (requests * 1e6) / durationUs, p50Us, p99Us };
+    return { requests, requestsPerSecond: (requests * 1e6) / durationUs, p50Us, p99Us };
   }
 }

@@ -83,6 +83,23 @@ export function busyBetween(before: ProcessorTime, after: ProcessorTime): number
   return (after.busy - before.busy) / Math.max(1, after.total - before.total);
 }
 
+/** Kernel ticks of process times a second, the same on every Linux of today. */
+const TICKS_PER_SECOND = 100;
+/** In /proc/PID/stat, counted from behind the name's parenthesis: time in user mode and, next, in the kernel. */
+const USER_TIME_FIELD = 12;
+
+/** Seconds of processor time that a process and its children have used. */
+export function processSeconds(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  const fields = stat.slice(stat.lastIndexOf(')') + 1).split(' ');
+  const ticks = Number(fields[USER_TIME_FIELD]) + Number(fields[USER_TIME_FIELD + 1]);
+  return childrenOf(pid).reduce((seconds, child) => seconds + processSeconds(child), ticks / TICKS_PER_SECOND);
+}
+
+export function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter(Boolean).map(Number);
+}
+
 /** Commands of /usr/sbin are found too, where the path of a user has none. */
 export function searchPath(): string {
   return `${process.env.PATH ?? ''}:/usr/local/sbin:/usr/sbin:/sbin`;

@@ -3,11 +3,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Control, WorkDone } from './control.ts';
 import type { Lab } from './lab.ts';
 import type { Load, LoadResult } from './load.ts';
-import { busyBetween, processorTime } from './machine.ts';
+import { busyBetween, processorTime, processSeconds } from './machine.ts';
 import type { AllocationProfile, CpuProfile } from './profile.ts';
 import type { RunningServer } from './servers.ts';
 
 export interface Sample extends LoadResult {
+  /** Processor time of the server, its threads and children: what other load on the machine does not falsify. */
+  readonly cpuUsPerRequest: number;
   /** How busy the two processors were, 0 to 1. */
   readonly serverBusy: number;
   readonly clientBusy: number;
@@ -28,10 +30,12 @@ export async function measure(
 ): Promise<Sample> {
   const serverBefore = processorTime(lab.serverCore);
   const clientBefore = processorTime(lab.clientCore);
+  const secondsBefore = processSeconds(server.pid);
   const [result, work] = await Promise.all([load.run(url, seconds), countWork(server.control, seconds)]);
   const serverBusy = busyBetween(serverBefore, processorTime(lab.serverCore));
   const clientBusy = busyBetween(clientBefore, processorTime(lab.clientCore));
-  return { ...result, serverBusy, clientBusy, work };
+  const cpuUsPerRequest = ((processSeconds(server.pid) - secondsBefore) * 1e6) / result.requests;
+  return { ...result, cpuUsPerRequest, serverBusy, clientBusy, work };
 }
 
 export interface Profiles {

@@ -79,7 +79,7 @@ type Row = readonly string[];
 
 function speedTable(result: SizeResult): Row[] {
   const others = (['nginx', 'node', 'ceiling'] as const).filter((name) => result.samples.has(name));
-  const columns = ['requests/s', 'spread', 'MB/s', 'p50', 'p99', 'server core', 'client core'];
+  const columns = ['requests/s', 'spread', 'MB/s', 'p50', 'p99', 'CPU us/request', 'server core', 'client core'];
   const rows: Row[] = [['', ...columns, ...others.map((name) => `x ${name}`)]];
   for (const [name, samples] of result.samples) {
     const speeds = samples.map((sample) => sample.requestsPerSecond);
@@ -91,6 +91,7 @@ function speedTable(result: SizeResult): Row[] {
       ((speed * result.document.bytes) / 1e6).toFixed(1),
       milliseconds(median(samples.map((sample) => sample.p50Us))),
       milliseconds(median(samples.map((sample) => sample.p99Us))),
+      median(samples.map((sample) => sample.cpuUsPerRequest)).toFixed(1),
       percent(median(samples.map((sample) => sample.serverBusy))),
       percent(median(samples.map((sample) => sample.clientBusy))),
       ...others.map((other) => (other === name ? '' : (ratioOf(result, name, other)?.toFixed(2) ?? ''))),

@@ -1,4 +1,5 @@
 /** The servers that are measured: how each is started, and where it is reached. */
+import type { ChildProcess } from 'node:child_process';
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,6 +12,8 @@ export interface RunningServer {
   readonly name: ServerName;
   /** `http://10.90.0.2:80/` */
   readonly url: string;
+  /** The process that was started; nginx has its workers below it. */
+  readonly pid: number;
   /** Servers of our own answer questions. */
   readonly control: Control | null;
   /** The server has one reply for all, and is to be told which. */
@@ -41,14 +44,15 @@ export async function startServer(
     case 'fixed':
       return startTapServer(lab, name, documents);
     case 'node':
-      startScript(lab, 'server', 'node-http.js', [documents, SOCKET_SERVER_ADDRESS, `${NODE_PORT}`]);
-      return socketServer(name, NODE_PORT);
+      return socketServer(name, startNode(lab, documents, NODE_PORT), NODE_PORT);
     case 'nginx':
-      startNginx(lab, documents, join(directory, name), NGINX_PORT, '');
-      return socketServer(name, NGINX_PORT);
+      return socketServer(name, startNginx(lab, documents, join(directory, name), NGINX_PORT, ''), NGINX_PORT);
     case 'nginx-cached':
-      startNginx(lab, documents, join(directory, name), NGINX_CACHED_PORT, KEEP_FILES_OPEN);
-      return socketServer(name, NGINX_CACHED_PORT);
+      return socketServer(
+        name,
+        startNginx(lab, documents, join(directory, name), NGINX_CACHED_PORT, KEEP_FILES_OPEN),
+        NGINX_CACHED_PORT,
+      );
   }
 }
 
@@ -64,30 +68,38 @@ export function scriptPath(name: string): string {
 
 async function startTapServer(lab: Lab, name: keyof typeof TAP_SERVERS, documents: string): Promise<RunningServer> {
   const { script, device, network, oneReply } = TAP_SERVERS[name];
-  const child = startScript(lab, 'client', script, [documents, device, `${network}.2/24`, `${network}.1/24`]);
+  const place = { side: 'client', core: lab.serverCore, channel: true } as const;
+  const args = [scriptPath(script), documents, device, `${network}.2/24`, `${network}.1/24`];
+  const child = lab.start(place, process.execPath, args);
   const control = new Control(name, child);
   await control.ready();
-  return { name, url: `http://${network}.2/`, control, oneReply };
+  return { name, url: `http://${network}.2/`, pid: pidOf(child), control, oneReply };
 }
 
-function startScript(lab: Lab, side: 'client' | 'server', script: string, args: readonly string[]) {
-  const place = { side, core: lab.serverCore, channel: side === 'client' };
-  return lab.start(place, process.execPath, [scriptPath(script), ...args]);
+function startNode(lab: Lab, documents: string, port: number): ChildProcess {
+  const args = [scriptPath('node-http.js'), documents, SOCKET_SERVER_ADDRESS, `${port}`];
+  return lab.start({ side: 'server', core: lab.serverCore }, process.execPath, args);
 }
 
-function socketServer(name: ServerName, port: number): RunningServer {
-  return { name, url: `http://${SOCKET_SERVER_ADDRESS}:${port}/`, control: null, oneReply: false };
+function socketServer(name: ServerName, child: ChildProcess, port: number): RunningServer {
+  const url = `http://${SOCKET_SERVER_ADDRESS}:${port}/`;
+  return { name, url, pid: pidOf(child), control: null, oneReply: false };
+}
+
+function pidOf(child: ChildProcess): number {
+  if (child.pid === undefined) throw new Error(`cannot start ${child.spawnfile}`);
+  return child.pid;
 }
 
 const KEEP_FILES_OPEN = 'open_file_cache max=1000 inactive=600s; open_file_cache_valid 600s;';
 
-function startNginx(lab: Lab, documents: string, directory: string, port: number, more: string): void {
+function startNginx(lab: Lab, documents: string, directory: string, port: number, more: string): ChildProcess {
   mkdirSync(directory, { recursive: true });
   chmodSync(directory, 0o755);
   const config = join(directory, 'nginx.conf');
   writeFileSync(config, nginxConfig(documents, directory, port, more));
   const place = { side: 'server', core: lab.serverCore, breeds: true } as const;
-  lab.start(place, 'nginx', ['-e', 'stderr', '-p', directory, '-c', config]);
+  return lab.start(place, 'nginx', ['-e', 'stderr', '-p', directory, '-c', config]);
 }
 
 function nginxConfig(documents: string, directory: string, port: number, more: string): string {

@@ -23,6 +23,7 @@ import { synSentArrives } from './input-syn-sent.ts';
 import { synchronizedArrives } from './input-synchronized.ts';
 import { timeWaitArrives } from './input-time-wait.ts';
 import { limitToPath } from './mss.ts';
+import { abandonTiming } from './rtt.ts';
 import { readSegment, type Segment, segmentEnd } from './segment.ts';
 import { seqAfterOrAt, seqBefore, toSeq } from './sequence.ts';
 import { isSynchronized, SYN_SENT } from './state.ts';
@@ -108,7 +109,7 @@ export function reportIcmpError(
   else if (tcb.state === SYN_SENT) tcp.finish(tcb, openError(code));
 }
 
-/** RFC 1191: the segments in flight were too large for the path; the oldest goes again at once, smaller. */
+/** RFC 1191: the segments in flight were too large for the path; they go again at once, smaller, and no window shrinks. */
 function lowerSegmentSize(tcp: Tcp, tcb: Tcb, nextMtu: number): void {
   if (tcb.path === null) return;
   // Another connection's message may have lowered the path already.
@@ -117,7 +118,8 @@ function lowerSegmentSize(tcp: Tcp, tcb: Tcb, nextMtu: number): void {
   const before = tcb.mssBytes;
   limitToPath(tcb);
   if (tcb.mssBytes >= before) return;
-  tcb.retransmitOne = true;
+  tcb.sndNxt = tcb.sndUna;
+  abandonTiming(tcb);
   tcp.wantOutput(tcb);
 }
 

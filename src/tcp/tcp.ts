@@ -404,7 +404,7 @@ export class Tcp implements Transport {
       this.challengeSecondUs = this.nowUs;
       // Not the same each second, or an attacker could count what is left of it (RFC 5961 section 7).
       const average = this.settings.challengeAcksPerSecond;
-      this.challengeBudget = (average >> 1) + this.stack.random.below(average);
+      this.challengeBudget = (average >> 1) + this.stack.random.below(average + 1);
     }
     if (this.challengeBudget === 0) return false;
     this.challengeBudget--;

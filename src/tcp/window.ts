@@ -4,7 +4,7 @@
  * to expect that); what was advertised before is accepted all the same.
  */
 import { unreadBytes } from './receive-queue.ts';
-import { type Seq, seqAdd, seqDistance, seqMax, seqMin } from './sequence.ts';
+import { type Seq, seqAdd, seqDistance, seqMax } from './sequence.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 
@@ -49,5 +49,9 @@ export function synWindowField(tcp: Tcp): number {
  * a FIN was sent into a closed window, would have the peer drop the acknowledgment too.
  */
 export function emptySegmentSeq(tcb: Tcb): Seq {
-  return seqMin(tcb.sndMax, seqAdd(tcb.sndUna, tcb.sndWnd));
+  const edge = seqAdd(tcb.sndUna, tcb.sndWnd);
+  const beyond = seqDistance(tcb.sndMax, edge);
+  // An edge less than one unit back was rounded down, not moved (RFC 7323 2.4): what is in flight had room.
+  const rounded = !tcb.persisting && beyond < 1 << tcb.sndScale;
+  return beyond <= 0 || rounded ? tcb.sndMax : edge;
 }

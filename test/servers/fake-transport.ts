@@ -32,6 +32,7 @@ export class FakeConnection {
   lent: Lent[] = [];
   /** Everything that was sent, region by region. */
   sent: Buffer[] = [];
+  sentBytes = 0;
   closed = false;
   aborted = false;
   dead = false;
@@ -173,6 +174,7 @@ export class FakeTransport implements Transport<FakeConnection> {
     const copy = Buffer.from(this.bytes.subarray(at, at + bytes));
     connection.lent.push({ at, bytes, owner, token, copy });
     connection.sent.push(copy);
+    connection.sentBytes += bytes;
     if (this.queuedBytes(connection) > LOW_WATER_BYTES) connection.writableWanted = true;
   }
 

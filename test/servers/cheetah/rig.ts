@@ -14,6 +14,9 @@ import { type FakeConnection, FakeTransport } from '../fake-transport.ts';
 
 const MIB = 1024 * 1024;
 
+/** How long the disk may take, in real time. */
+const PATIENCE_MS = 60_000;
+
 /** When the rig's files were last changed: long before the virtual clock's time. */
 export const FILE_TIME = 1_700_000_000;
 export const FILE_DATE = 'Tue, 14 Nov 2023 22:13:20 GMT';
@@ -78,7 +81,8 @@ export class Rig {
 
   /** Takes turns until `done`, letting the disk work in between. */
   async until(done: () => boolean): Promise<void> {
-    for (let i = 0; i < 20_000; i++) {
+    const deadlineMs = performance.now() + PATIENCE_MS;
+    while (performance.now() < deadlineMs) {
       this.transport.turn();
       if (done()) return;
       await setImmediate();
