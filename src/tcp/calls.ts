@@ -76,19 +76,20 @@ export function send(connection: Tcb, at: number, length: number, owner: RegionO
 /** Bytes queued that the peer has not acknowledged. */
 export function queuedBytes(connection: Tcb): number {
   const bytes = seqDistance(connection.sndEnd, connection.sndUna);
-  return Math.max(0, bytes);
+  // Our SYN, while it is not acknowledged, takes a number too; our FIN stands behind what is queued.
+  return Math.max(0, connection.sndUna === connection.iss ? bytes - 1 : bytes);
 }
 
 /** CLOSE of the sending half: a FIN follows what is queued; the application goes on reading. */
 export function closeSend(connection: Tcb): void {
   if (connection.state === CLOSED || connection.finQueued) return;
   const { tcp } = connection;
-  if (connection.state === SYN_SENT) {
+  if (connection.state === SYN_SENT && queuedBytes(connection) === 0) {
     tcp.finish(connection, '');
     return;
   }
   connection.finQueued = true;
-  // In SYN-RECEIVED the FIN waits for ESTABLISHED.
+  // Before ESTABLISHED the FIN waits, with what is queued (RFC 9293 3.10.4).
   if (maySend(connection.state)) setState(connection, connection.state === CLOSE_WAIT ? LAST_ACK : FIN_WAIT_1);
   tcp.wantOutput(connection);
 }

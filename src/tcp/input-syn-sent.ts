@@ -4,7 +4,7 @@ import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
 import { RESETS_RECEIVED } from './counters.ts';
 import { processText } from './input-synchronized.ts';
 import { acceptSyn, establish } from './open.ts';
-import { sampleFromAck } from './rtt.ts';
+import { abandonTiming, sampleFromAck } from './rtt.ts';
 import type { Segment } from './segment.ts';
 import { seqAdd, seqAfter, seqBeforeOrAt, toSeq } from './sequence.ts';
 import { SYN_RECEIVED, setState } from './state.ts';
@@ -42,6 +42,7 @@ export function synSentArrives(tcp: Tcp, tcb: Tcb, segment: Segment): void {
     // Simultaneous open: our SYN again, now with the acknowledgment of theirs.
     setState(tcb, SYN_RECEIVED);
     tcb.sndNxt = tcb.iss;
+    abandonTiming(tcb);
     tcb.synNow = true;
     tcp.wantOutput(tcb);
     return;

@@ -14,7 +14,7 @@ import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
 import { CHALLENGE_ACKS, DUPLICATE_SEGMENTS, OUT_OF_ORDER_SEGMENTS, RESETS_RECEIVED } from './counters.ts';
 import { establish } from './open.ts';
 import { acknowledgedNew, duplicateAck, flightBytes } from './recovery.ts';
-import { sampleFromAck } from './rtt.ts';
+import { abandonTiming, sampleFromAck } from './rtt.ts';
 import type { Segment } from './segment.ts';
 import { releaseAcknowledged } from './send-queue.ts';
 import {
@@ -80,6 +80,7 @@ function repeatsSyn(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
   if ((segment.flags & (TCP_SYN | TCP_RST)) !== TCP_SYN || segment.seq !== tcb.irs) return false;
   if ((segment.flags & TCP_ACK) === 0) {
     tcb.synNow = true;
+    abandonTiming(tcb);
     tcp.wantOutput(tcb);
     return true;
   }
@@ -122,7 +123,9 @@ function checkSequence(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
   const window = receiveWindow(tcb);
   const offset = seqDistance(segment.seq, tcb.rcvNxt);
   if (segment.length === 0) {
-    if (window === 0 ? offset === 0 : offset >= 0 && offset < window) return true;
+    // Differs: an acknowledgment at the very edge is heard, from a peer that has sent all that the window allowed (as Linux does).
+    const limit = (segment.flags & TCP_RST) === 0 ? window : window - 1;
+    if (offset === 0 || (offset > 0 && offset <= limit)) return true;
   } else if (window > 0) {
     const last = offset + segment.length - 1;
     if ((offset >= 0 && offset < window) || (last >= 0 && last < window)) return true;
@@ -141,7 +144,8 @@ function checkSequence(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
   // Differs from RFC 7323 5.3, which forgets the timestamp of a segment out of the window: when our acknowledgment was lost,
   // the answer to the retransmission must echo the retransmission, or the peer takes its time-out for the round trip.
   if (offset < 0 && offset > -tcp.settings.receiveBufferBytes) recordTimestamp(tcp, tcb, segment);
-  answerUnacceptable(tcp, tcb, segment);
+  if ((segment.flags & TCP_SYN) !== 0) challenge(tcp, tcb);
+  else answerUnacceptable(tcp, tcb, segment);
   return false;
 }
 

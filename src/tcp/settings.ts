@@ -20,7 +20,10 @@ export interface TcpSettings {
   readonly maxRtoUs: number;
   /** RFC 9293 3.8.6.3: an acknowledgment may wait this long for data to ride on (at most 500 ms). */
   readonly delayedAckUs: number;
-  /** Retransmissions of a SYN or SYN-ACK before the connection is given up (RFC 9293 3.8.3, R2 for SYN). */
+  /**
+   * Retransmissions of a SYN or SYN-ACK before the connection is given up. Differs: RFC 9293 3.8.3 asks for three minutes;
+   * like Linux, six retransmissions make 127 seconds.
+   */
   readonly synRetries: number;
   /** Retransmissions of the same data before the connection is given up (R2). */
   readonly dataRetries: number;

@@ -14,21 +14,26 @@ export function receiveWindow(tcb: Tcb): number {
   return Math.max(0, seqDistance(tcb.rcvAdv, tcb.rcvNxt));
 }
 
+/** The most that the window may be: without scaling the field says no more. */
+function largestWindow(tcp: Tcp, tcb: Tcb): number {
+  return Math.min(tcp.settings.receiveBufferBytes, 0xffff << tcb.rcvScale);
+}
+
 /** How much wider the window could be than what was advertised. */
 function windowGain(tcp: Tcp, tcb: Tcb): number {
-  return tcp.settings.receiveBufferBytes - unreadBytes(tcb) - receiveWindow(tcb);
+  return largestWindow(tcp, tcb) - unreadBytes(tcb) - receiveWindow(tcb);
 }
 
 /** Receiver's silly window avoidance: a wider window is offered once it is worth a segment or half the buffer. */
 export function windowUpdateDue(tcp: Tcp, tcb: Tcb): boolean {
-  const buffer = tcp.settings.receiveBufferBytes;
-  return 2 * receiveWindow(tcb) < buffer && windowGain(tcp, tcb) >= Math.min(buffer >> 1, 2 * tcb.mssBytes);
+  const largest = largestWindow(tcp, tcb);
+  return 2 * receiveWindow(tcb) < largest && windowGain(tcp, tcb) >= Math.min(largest >> 1, 2 * tcb.mssBytes);
 }
 
 /** Moves the right edge as far as memory and silly window avoidance allow; to be called when a segment is built. */
 export function advanceWindow(tcp: Tcp, tcb: Tcb): void {
   const gain = windowGain(tcp, tcb);
-  if (gain >= Math.min(tcp.settings.receiveBufferBytes >> 1, tcb.mssBytes)) {
+  if (gain >= Math.min(largestWindow(tcp, tcb) >> 1, tcb.mssBytes)) {
     tcb.rcvAdv = seqMax(tcb.rcvAdv, seqAdd(tcb.rcvAdv, gain));
   }
 }

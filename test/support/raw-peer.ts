@@ -171,6 +171,7 @@ export class RawPeer {
     const pseudo = pseudoSum4(this.address, hostAddress, PROTOCOL_TCP) + tcpBytes;
     const check = finishSum(sumBytes(bytes, tcpAt, tcpBytes, pseudo));
     setTcpChecksum(bytes, tcpAt, crafted.spoilChecksum === true ? check ^ 0x0100 : check);
+    if (IPV4_BYTES + tcpBytes > this.world.mtuBytes) throw new RangeError(`${tcpBytes} bytes do not fit the link`);
     this.putHeaders(at, IPV4_BYTES + tcpBytes, PROTOCOL_TCP);
     this.world.transmit(ETHERNET_BYTES + IPV4_BYTES + tcpBytes);
     const length = payload.length + ((flags & TCP_SYN) === 0 ? 0 : 1) + ((flags & TCP_FIN) === 0 ? 0 : 1);

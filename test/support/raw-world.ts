@@ -116,6 +116,11 @@ export class RawWorld {
     this.settle();
   }
 
+  /** Longest IP packet on the link. */
+  get mtuBytes(): number {
+    return this.offload ? 65_535 : this.device.mtuBytes;
+  }
+
   get nowUs(): number {
     return this.clock.nowUs();
   }
