@@ -10,9 +10,17 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { childrenOf, searchPath } from './machine.ts';
 
-/** Addresses of the veth pair. */
+/** Addresses of the veth pair: one network as the kernel has it, and one whose TCP is not paced. */
 export const SOCKET_SERVER_ADDRESS = '10.90.9.2';
-const CLIENT_ADDRESS = '10.90.9.1';
+export const UNPACED_SERVER_ADDRESS = '10.90.8.2';
+const UNPACED_NETWORK = '10.90.8.0/24';
+const CLIENT_ADDRESSES = ['10.90.9.1', '10.90.8.1'];
+
+/**
+ * Congestion control of the kernel's TCP between the other two addresses, the first that there is: what Linux has unless it
+ * is told otherwise, or else what it always has. Some machines are told BBR, which paces every connection by a timer.
+ */
+const UNPACED_CONTROLS = ['cubic', 'reno'];
 
 const ENVIRONMENT = { ...process.env, PATH: searchPath() };
 
@@ -54,6 +62,11 @@ export class Lab {
       throw error;
     }
     return lab;
+  }
+
+  /** The congestion control that the kernel's TCP has in these namespaces. */
+  congestionControl(): string {
+    return this.sh('server', 'cat /proc/sys/net/ipv4/tcp_congestion_control');
   }
 
   /** Starts a command that dies with the bench, on one processor, in one of the namespaces. */
@@ -102,27 +115,26 @@ export class Lab {
   private connect(): void {
     for (const side of ['client', 'server'] as const) {
       // its neighbour discovery would only be noise; a kernel without IPv6 has no such setting
-      this.ip(
-        side,
-        'sh',
-        '-c',
-        'for all in /proc/sys/net/ipv6/conf/*/disable_ipv6; do [ -w $all ] && echo 1 >$all; done; :',
-      );
-      this.ip(side, 'ip', 'link', 'set', 'lo', 'up');
+      this.sh(side, 'for all in /proc/sys/net/ipv6/conf/*/disable_ipv6; do [ -w $all ] && echo 1 >$all; done; :');
+      this.sh(side, 'ip link set lo up');
     }
-    const peer = ['peer', 'name', 'veth0', 'netns', `${this.server.pid}`];
-    this.ip('client', 'ip', 'link', 'add', 'veth0', 'type', 'veth', ...peer);
-    this.ip('client', 'ip', 'address', 'add', `${CLIENT_ADDRESS}/24`, 'dev', 'veth0');
-    this.ip('server', 'ip', 'address', 'add', `${SOCKET_SERVER_ADDRESS}/24`, 'dev', 'veth0');
-    this.ip('client', 'ip', 'link', 'set', 'veth0', 'up');
-    this.ip('server', 'ip', 'link', 'set', 'veth0', 'up');
+    this.sh('client', `ip link add veth0 type veth peer name veth0 netns ${this.server.pid}`);
+    const addresses = { client: CLIENT_ADDRESSES, server: [SOCKET_SERVER_ADDRESS, UNPACED_SERVER_ADDRESS] };
+    for (const side of ['client', 'server'] as const) {
+      for (const address of addresses[side]) this.sh(side, `ip address add ${address}/24 dev veth0`);
+      this.sh(side, 'ip link set veth0 up');
+    }
+    const route = `ip route replace ${UNPACED_NETWORK} dev veth0 src ${UNPACED_SERVER_ADDRESS} congctl`;
+    this.sh('server', UNPACED_CONTROLS.map((control) => `${route} ${control}`).join(' || '));
   }
 
-  private ip(side: Place['side'], ...command: string[]): void {
-    execFileSync('nsenter', [...this.enter(side), ...command], {
+  /** Runs a shell's command line in a namespace, and returns what it printed. */
+  private sh(side: Place['side'], line: string): string {
+    return execFileSync('nsenter', [...this.enter(side), 'sh', '-c', line], {
       env: ENVIRONMENT,
-      stdio: ['ignore', 'ignore', 'inherit'],
-    });
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'inherit'],
+    }).trim();
   }
 
   /** Arguments of nsenter(1) for a command that dies when this process does. */

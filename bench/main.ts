@@ -64,6 +64,7 @@ async function run(lab: Lab, directory: string, options: BenchOptions): Promise<
   console.log(
     `${rounds} rounds of ${seconds} s for each server, ${connections} kept-alive connections; servers on processor ${lab.serverCore}, wrk on ${lab.clientCore}; Node ${process.versions.node}.`,
   );
+  console.log(noteOnTcp(lab));
   const warning = warnOfLoad();
   if (warning !== undefined) console.log(warning);
   const load = new Load(lab, directory, connections);
@@ -79,6 +80,13 @@ async function run(lab: Lab, directory: string, options: BenchOptions): Promise<
   for (const document of documents) {
     for (const server of servers) await profileServer(load, server, document, seconds);
   }
+}
+
+function noteOnTcp(lab: Lab): string {
+  const control = lab.congestionControl();
+  const note = `The kernel's TCP has ${control} here, with which nginx and node are measured`;
+  if (control !== 'bbr') return `${note}.`;
+  return `${note}: its pacing costs them dearly from 10 kB on, which nginx-tuned is free of.`;
 }
 
 /** Throws unless the server gives every document, whole, and would go on with the connection. */

@@ -7,7 +7,7 @@ export class UsageError extends Error {
 }
 
 /** Everything that can be measured, in the order of the tables. */
-export const SERVER_NAMES = ['cheetah', 'nginx', 'node', 'ceiling', 'fixed', 'nginx-cached'] as const;
+export const SERVER_NAMES = ['cheetah', 'nginx', 'nginx-tuned', 'node', 'ceiling', 'fixed'] as const;
 
 export type ServerName = (typeof SERVER_NAMES)[number];
 
@@ -30,19 +30,19 @@ Measures Cheetah against nginx and node:http in network namespaces of its own (r
   --rounds N         rounds, the servers taking turns in each (default 5)
   --seconds N        seconds of load of each server in a round (default 3)
   --sizes LIST       document sizes (default 100,1k,10k,100k,1M; k and M are powers of ten)
-  --only LIST        of these servers (default cheetah,nginx,node,ceiling):
+  --only LIST        of these servers (default all but fixed):
                        cheetah        our HTTP server, through the command's own parts
-                       nginx          one worker, sendfile, over a veth pair
+                       nginx          one worker, sendfile, tcp_nopush, over a veth pair, on TCP as this kernel has it
+                       nginx-tuned    the same, but it keeps files open, and TCP has cubic whatever the kernel was told
                        node           a node:http server that sends from memory, over the same veth pair
                        ceiling        the cheapest canned responder on Cheetah's driver
                        fixed          one reply for all, over the whole stack but without HTTP
-                       nginx-cached   nginx that keeps files open (open_file_cache)
   --connections N    kept-alive connections of the load (default 64)
   --cores S,C        processors of the servers and of the load (default: the first two cores)
   --profile          also profile our servers and say where their time goes (build/profiles/)`;
 
 const DEFAULT_SIZES = '100,1k,10k,100k,1M';
-const DEFAULT_SERVERS = 'cheetah,nginx,node,ceiling';
+const DEFAULT_SERVERS = 'cheetah,nginx,nginx-tuned,node,ceiling';
 const MAX_ROUNDS = 1000;
 const MAX_SECONDS = 600;
 const MAX_CONNECTIONS = 10_000;

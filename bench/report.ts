@@ -78,7 +78,7 @@ function ratioOf(result: SizeResult, server: ServerName, other: ServerName): num
 type Row = readonly string[];
 
 function speedTable(result: SizeResult): Row[] {
-  const others = (['nginx', 'node', 'ceiling'] as const).filter((name) => result.samples.has(name));
+  const others = (['nginx', 'nginx-tuned', 'node', 'ceiling'] as const).filter((name) => result.samples.has(name));
   const columns = ['requests/s', 'spread', 'MB/s', 'p50', 'p99', 'CPU us/request', 'server core', 'client core'];
   const rows: Row[] = [['', ...columns, ...others.map((name) => `x ${name}`)]];
   for (const [name, samples] of result.samples) {

@@ -1,11 +1,11 @@
 /** The servers that are measured: how each is started, and where it is reached. */
 import type { ChildProcess } from 'node:child_process';
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Control } from './control.ts';
 import type { Document } from './documents.ts';
-import { type Lab, SOCKET_SERVER_ADDRESS } from './lab.ts';
+import { type Lab, SOCKET_SERVER_ADDRESS, UNPACED_SERVER_ADDRESS } from './lab.ts';
 import type { ServerName } from './options.ts';
 
 export interface RunningServer {
@@ -28,7 +28,6 @@ const TAP_SERVERS = {
 } as const;
 
 const NGINX_PORT = 80;
-const NGINX_CACHED_PORT = 81;
 const NODE_PORT = 8080;
 
 /** Starts a server over `documents`; `directory` is for whatever else it needs. */
@@ -44,15 +43,11 @@ export async function startServer(
     case 'fixed':
       return startTapServer(lab, name, documents);
     case 'node':
-      return socketServer(name, startNode(lab, documents, NODE_PORT), NODE_PORT);
+      return startNode(lab, documents);
     case 'nginx':
-      return socketServer(name, startNginx(lab, documents, join(directory, name), NGINX_PORT, ''), NGINX_PORT);
-    case 'nginx-cached':
-      return socketServer(
-        name,
-        startNginx(lab, documents, join(directory, name), NGINX_CACHED_PORT, KEEP_FILES_OPEN),
-        NGINX_CACHED_PORT,
-      );
+      return startNginx(lab, name, documents, join(directory, name), SOCKET_SERVER_ADDRESS, '');
+    case 'nginx-tuned':
+      return startNginx(lab, name, documents, join(directory, name), UNPACED_SERVER_ADDRESS, KEEP_FILES_OPEN);
   }
 }
 
@@ -76,14 +71,11 @@ async function startTapServer(lab: Lab, name: keyof typeof TAP_SERVERS, document
   return { name, url: `http://${network}.2/`, pid: pidOf(child), control, oneReply };
 }
 
-function startNode(lab: Lab, documents: string, port: number): ChildProcess {
-  const args = [scriptPath('node-http.js'), documents, SOCKET_SERVER_ADDRESS, `${port}`];
-  return lab.start({ side: 'server', core: lab.serverCore }, process.execPath, args);
-}
-
-function socketServer(name: ServerName, child: ChildProcess, port: number): RunningServer {
-  const url = `http://${SOCKET_SERVER_ADDRESS}:${port}/`;
-  return { name, url, pid: pidOf(child), control: null, oneReply: false };
+function startNode(lab: Lab, documents: string): RunningServer {
+  const args = [scriptPath('node-http.js'), documents, SOCKET_SERVER_ADDRESS, `${NODE_PORT}`];
+  const child = lab.start({ side: 'server', core: lab.serverCore }, process.execPath, args);
+  const url = `http://${SOCKET_SERVER_ADDRESS}:${NODE_PORT}/`;
+  return { name: 'node', url, pid: pidOf(child), control: null, oneReply: false };
 }
 
 function pidOf(child: ChildProcess): number {
@@ -93,16 +85,23 @@ function pidOf(child: ChildProcess): number {
 
 const KEEP_FILES_OPEN = 'open_file_cache max=1000 inactive=600s; open_file_cache_valid 600s;';
 
-function startNginx(lab: Lab, documents: string, directory: string, port: number, more: string): ChildProcess {
-  mkdirSync(directory, { recursive: true });
-  chmodSync(directory, 0o755);
+function startNginx(
+  lab: Lab,
+  name: ServerName,
+  documents: string,
+  directory: string,
+  address: string,
+  more: string,
+): RunningServer {
+  mkdirSync(directory);
   const config = join(directory, 'nginx.conf');
-  writeFileSync(config, nginxConfig(documents, directory, port, more));
+  writeFileSync(config, nginxConfig(documents, directory, address, more));
   const place = { side: 'server', core: lab.serverCore, breeds: true } as const;
-  return lab.start(place, 'nginx', ['-e', 'stderr', '-p', directory, '-c', config]);
+  const child = lab.start(place, 'nginx', ['-e', 'stderr', '-p', directory, '-c', config]);
+  return { name, url: `http://${address}/`, pid: pidOf(child), control: null, oneReply: false };
 }
 
-function nginxConfig(documents: string, directory: string, port: number, more: string): string {
+function nginxConfig(documents: string, directory: string, address: string, more: string): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   return `daemon off;
 worker_processes 1;
@@ -121,7 +120,7 @@ http {
   ${more}
   ${temporary.map((kind) => `${kind}_temp_path ${join(directory, kind)};`).join('\n  ')}
   server {
-    listen ${SOCKET_SERVER_ADDRESS}:${port};
+    listen ${address}:${NGINX_PORT};
     root ${documents};
   }
 }

@@ -97,6 +97,8 @@ export function closeSend(connection: Tcb): void {
 /**
  * CLOSE of both halves: like `closeSend`, and what has arrived or will arrive is thrown away. A peer that never closes its
  * half is waited for no longer than `finWait2Us`.
+ * Differs: RFC 9293 3.6.1 would reset a connection whose text nobody reads; the last answer of a server that refuses a
+ * request would be lost with it. An application that wants the reset calls `abort`.
  */
 export function close(connection: Tcb): void {
   const { tcp } = connection;
@@ -108,7 +110,10 @@ export function close(connection: Tcb): void {
   connection.readClosed = true;
   tcp.receiveQueues.discard(connection);
   closeSend(connection);
-  if (connection.state === FIN_WAIT_2) startSlowTimer(tcp, connection);
+  if (connection.state !== FIN_WAIT_2) return;
+  // The call may come from outside a turn, long after the last one.
+  tcp.nowUs = tcp.clock.nowUs();
+  startSlowTimer(tcp, connection);
 }
 
 /** ABORT: a reset for the peer; everything queued is released. `EVENT_CLOSED` follows with ECONNABORTED. */

@@ -301,7 +301,8 @@ export function processText(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   }
   if (length > 0) acceptText(tcp, tcb, seq, at, length);
   if (tcb.peerFinSeen) {
-    if (tcb.rcvNxt === tcb.peerFin) processFin(tcp, tcb);
+    // Beyond it only when the peer has contradicted itself.
+    if (seqAfterOrAt(tcb.rcvNxt, tcb.peerFin)) processFin(tcp, tcb);
     else if (fin) acknowledgeNow(tcp, tcb);
   }
 }

@@ -29,7 +29,7 @@ import { Segment } from './segment.ts';
 import { RegionPool, releaseAll } from './send-queue.ts';
 import { type Seq, seqBits } from './sequence.ts';
 import { DEFAULT_TCP_SETTINGS, type TcpSettings } from './settings.ts';
-import { CLOSED, SYN_RECEIVED, SYN_SENT, setState, TIME_WAIT } from './state.ts';
+import { CLOSED, FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, setState, TIME_WAIT } from './state.ts';
 import { type ConnectionError, EVENT_CLOSED, EVENT_CONNECTED, Tcb, type TcpUser } from './tcb.ts';
 import { TimeWaitRecords } from './time-wait.ts';
 import { delayedAckExpired, retransmitExpired, slowExpired } from './timers.ts';
@@ -340,14 +340,18 @@ export class Tcp implements Transport {
       this.finishLingering(tcb);
       return;
     }
+    // It may be called from outside a turn, long after the last one.
+    this.nowUs = this.clock.nowUs();
     if (tcb.state !== SYN_SENT) this.replyFor(tcb, TCP_RST | TCP_ACK);
     this.finish(tcb, error);
   }
 
   /** Enters TIME-WAIT: the FIN is acknowledged, a record stays, the TCB is free. */
   enterTimeWait(tcb: Tcb): void {
+    // From CLOSING, the peer's FIN has been acknowledged, unless it came in this very turn.
+    const owed = tcb.state === FIN_WAIT_2 || tcb.ackNow || tcb.ackDelayed;
     setState(tcb, TIME_WAIT);
-    this.replyFor(tcb, TCP_ACK);
+    if (owed) this.replyFor(tcb, TCP_ACK);
     if (this.timeWait.full) {
       this.counters.increment(TIME_WAIT_EVICTED);
       this.removeTimeWait(this.timeWait.oldest);

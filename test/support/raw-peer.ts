@@ -123,6 +123,8 @@ export class RawPeer {
   /** Send timestamps on every segment. */
   timestamps = false;
   lastTsValue = 0;
+  /** Copy the text of segments; a test that moves gigabytes does without. */
+  keepsPayload = true;
   /** Segments not taken yet. */
   readonly inbox: Seen[] = [];
   /** All segments ever seen. */
@@ -175,7 +177,8 @@ export class RawPeer {
     this.putHeaders(at, IPV4_BYTES + tcpBytes, PROTOCOL_TCP);
     this.world.transmit(ETHERNET_BYTES + IPV4_BYTES + tcpBytes);
     const length = payload.length + ((flags & TCP_SYN) === 0 ? 0 : 1) + ((flags & TCP_FIN) === 0 ? 0 : 1);
-    if ((flags & TCP_RST) === 0) this.sndNxt = Math.max(this.sndNxt, seq + length);
+    const end = (seq + length) | 0;
+    if ((flags & TCP_RST) === 0 && ((end - this.sndNxt) | 0) > 0) this.sndNxt = end;
   }
 
   /** Sends an ICMP unreachable that quotes a segment of the host's from relative `seq`. */
@@ -230,7 +233,9 @@ export class RawPeer {
     const headerBytes = tcpHeaderBytes(bytes, tcpAt);
     const options = new TcpOptions();
     if (!parseTcpOptions(bytes, tcpAt, headerBytes, options)) throw new Error('the host sent malformed options');
-    const payload = Buffer.from(bytes.slice(tcpAt + headerBytes, tcpAt + tcpBytes));
+    const payloadAt = tcpAt + headerBytes;
+    const payloadBytes = tcpBytes - headerBytes;
+    const payload = Buffer.from(this.keepsPayload ? bytes.slice(payloadAt, payloadAt + payloadBytes) : []);
     const seen: Seen = {
       timeUs: this.world.clock.nowUs(),
       flags: [...'FSRA'].filter((letter) => (bits & (FLAG_BITS[letter] ?? 0)) !== 0).join(''),
@@ -238,7 +243,7 @@ export class RawPeer {
       seq: (rawSeq - this.hostIss) | 0,
       ack: (bits & TCP_ACK) === 0 ? 0 : (rawAck - this.iss) | 0,
       window: tcpWindow(bytes, tcpAt),
-      length: payload.length,
+      length: payloadBytes,
       payload,
       mss: options.mss,
       windowScale: options.windowScale,
@@ -249,8 +254,9 @@ export class RawPeer {
       rawAck,
     };
     if (options.hasTimestamps) this.lastTsValue = options.tsValue;
-    const end = seen.seq + payload.length + ((bits & TCP_SYN) === 0 ? 0 : 1) + ((bits & TCP_FIN) === 0 ? 0 : 1);
-    if ((bits & TCP_RST) === 0 && seen.seq <= this.rcvNxt && end > this.rcvNxt) this.rcvNxt = end;
+    const length = payloadBytes + ((bits & TCP_SYN) === 0 ? 0 : 1) + ((bits & TCP_FIN) === 0 ? 0 : 1);
+    const known = (this.rcvNxt - seen.seq) | 0;
+    if ((bits & TCP_RST) === 0 && known >= 0 && known < length) this.rcvNxt = (seen.seq + length) | 0;
     this.inbox.push(seen);
     this.log.push(seen);
   }
