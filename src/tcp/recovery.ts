@@ -5,7 +5,7 @@
 import { newReno } from './congestion/newreno.ts';
 import { FAST_RETRANSMITS, TIMEOUTS } from './counters.ts';
 import { abandonTiming, backOffRto } from './rtt.ts';
-import { seqAfter, seqAfterOrAt, seqDistance } from './sequence.ts';
+import { seqAdd, seqAfter, seqAfterOrAt, seqDistance } from './sequence.ts';
 import { SYN_RECEIVED, SYN_SENT } from './state.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
@@ -31,7 +31,8 @@ export function duplicateAck(tcp: Tcp, tcb: Tcb): void {
   if (tcb.duplicateAcks !== DUPLICATE_ACK_THRESHOLD) return;
   // RFC 6582 3.2 step 1: not for what was sent before the last recovery's end.
   if (!seqAfter(tcb.sndUna, tcb.recover)) return;
-  newReno.lossDetected(tcb, flightBytes(tcb));
+  // RFC 5681 3.2 step 2: what limited transmit sent beyond the congestion window does not count.
+  newReno.lossDetected(tcb, Math.min(flightBytes(tcb), tcb.cwndBytes));
   tcb.inRecovery = true;
   tcb.recover = tcb.sndMax;
   tcb.cwndBytes = tcb.ssthreshBytes + DUPLICATE_ACK_THRESHOLD * tcb.mssBytes;
@@ -44,6 +45,8 @@ export function duplicateAck(tcp: Tcp, tcb: Tcb): void {
 export function acknowledgedNew(tcb: Tcb, bytes: number): void {
   if (!tcb.inRecovery) {
     tcb.duplicateAcks = 0;
+    // Kept close behind SND.UNA, or after 2^31 bytes without a loss it would lie ahead.
+    if (seqAfter(tcb.sndUna, tcb.recover)) tcb.recover = seqAdd(tcb.sndUna, -1);
     newReno.acknowledged(tcb, bytes);
     return;
   }
