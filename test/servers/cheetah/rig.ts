@@ -21,6 +21,12 @@ const PATIENCE_MS = 60_000;
 export const FILE_TIME = 1_700_000_000;
 export const FILE_DATE = 'Tue, 14 Nov 2023 22:13:20 GMT';
 
+/** A test that ends early, or does not come to `close`, must leave nothing behind. */
+const directories: string[] = [];
+process.once('exit', () => {
+  for (const directory of directories) rmSync(directory, { recursive: true, force: true });
+});
+
 export interface RigOptions {
   files?: Record<string, string | Uint8Array>;
   limits?: Partial<CheetahLimits>;
@@ -39,6 +45,7 @@ export class Rig {
   private closed = false;
 
   constructor(options: RigOptions = {}) {
+    directories.push(this.directory);
     mkdirSync(this.root);
     for (const [name, content] of Object.entries(options.files ?? {})) this.write(name, content);
     this.cheetah = new Cheetah({
