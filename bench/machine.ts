@@ -16,7 +16,7 @@ const COMMANDS: readonly (readonly [command: string, debianPackage: string])[] =
   ['taskset', 'util-linux'],
   ['unshare', 'util-linux'],
   ['wrk', 'wrk'],
-  ['nginx', 'nginx-light'],
+  ['nginx', 'nginx'],
 ];
 
 /** A load average beyond which something else is at work here. */

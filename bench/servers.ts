@@ -105,6 +105,7 @@ function nginxConfig(documents: string, directory: string, address: string, more
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   return `daemon off;
 worker_processes 1;
+worker_rlimit_nofile 16384;
 ${process.getuid?.() === 0 ? 'user root;' : ''}
 pid ${join(directory, 'nginx.pid')};
 error_log stderr warn;

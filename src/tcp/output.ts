@@ -92,7 +92,11 @@ function sendableBytes(tcp: Tcp, tcb: Tcb): number {
   if (room <= 0) return -1;
   let length = Math.min(unsent, room, largestSegment(tcp, tcb));
   if (length === unsent) return length;
-  if (length < tcb.mssBytes) return flight === 0 && 2 * length >= tcb.maxSndWnd ? length : -1;
+  if (length < tcb.mssBytes) {
+    // What was sent before is no silly window: the retransmission timer sends it again however little it is.
+    const worthwhile = 2 * length >= tcb.maxSndWnd || seqBefore(tcb.sndNxt, tcb.sndMax);
+    return flight === 0 && worthwhile ? length : -1;
+  }
   length -= length % tcb.mssBytes;
   return length;
 }
