@@ -12,6 +12,7 @@ import {
 } from '../wire/drop-reasons.ts';
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
 import { CHALLENGE_ACKS, DUPLICATE_SEGMENTS, OUT_OF_ORDER_SEGMENTS, RESETS_RECEIVED } from './counters.ts';
+import { announcedMss } from './mss.ts';
 import { establish } from './open.ts';
 import { acknowledgedNew, duplicateAck, flightBytes } from './recovery.ts';
 import { abandonTiming, sampleFromAck } from './rtt.ts';
@@ -331,7 +332,8 @@ function acceptText(tcp: Tcp, tcb: Tcb, seq: Seq, at: number, length: number): v
   }
   // RFC 9293 3.8.6.3: at least every second full segment at once; RFC 5681 4.2: a segment that fills a gap, too.
   if (hadGap) tcb.duplicateAcksOwed = 0;
-  if (hadGap || seqDistance(tcb.rcvNxt, tcb.lastAckSent) >= 2 * tcb.mssBytes) acknowledgeNow(tcp, tcb);
+  if (length > tcb.peerSegmentBytes) tcb.peerSegmentBytes = Math.min(length, announcedMss(tcp));
+  if (hadGap || seqDistance(tcb.rcvNxt, tcb.lastAckSent) >= 2 * tcb.peerSegmentBytes) acknowledgeNow(tcp, tcb);
   else acknowledgeSoon(tcp, tcb);
 }
 

@@ -31,6 +31,7 @@ export function acceptSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
     tcb.tsRecentUs = tcp.nowUs;
   }
   limitToPath(tcb);
+  tcb.peerSegmentBytes = Math.min(DEFAULT_MSS_BYTES, tcb.peerMssBytes);
   // The window in a SYN is never scaled (RFC 7323 2.2).
   tcb.sndWnd = segment.window;
   tcb.maxSndWnd = segment.window;

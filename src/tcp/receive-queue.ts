@@ -79,9 +79,11 @@ export class ReceiveQueues {
 
   /** Holds text that lies beyond `rcvNxt`; false: no memory, or too many gaps. */
   holdOutOfOrder(tcb: Tcb, seq: Seq, at: number, length: number): boolean {
-    if (tcb.ring !== null && tcb.ring.rangeCount === MAX_RANGES) return false;
+    const { ring } = tcb;
+    const end = seqAdd(seq, length);
+    if (ring !== null && ring.rangeCount === MAX_RANGES && !touchesRange(ring, seq, end)) return false;
     if (!this.store(tcb, seq, at, length)) return false;
-    if (tcb.ring !== null) insertRange(tcb.ring, seq, seqAdd(seq, length));
+    if (tcb.ring !== null) insertRange(tcb.ring, seq, end);
     return true;
   }
 
@@ -238,7 +240,16 @@ function joinRanges(tcb: Tcb, ring: ReceiveRing): void {
   if (joined > 0) removeRanges(ring, 0, joined);
 }
 
-/** Adds a range and joins it with those it touches. There is room for one more. */
+/** Whether a range would be joined with one that there is. */
+function touchesRange(ring: ReceiveRing, left: Seq, right: Seq): boolean {
+  for (let i = 0; i < ring.rangeCount; i++) {
+    if (seqBefore(toSeq(int32At(ring.right, i)), left)) continue;
+    return seqAfterOrAt(right, toSeq(int32At(ring.left, i)));
+  }
+  return false;
+}
+
+/** Adds a range and joins it with those it touches. There is room for one more, or it touches one. */
 function insertRange(ring: ReceiveRing, left: Seq, right: Seq): void {
   let first = 0;
   while (first < ring.rangeCount && seqBefore(toSeq(int32At(ring.right, first)), left)) first++;

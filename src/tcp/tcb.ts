@@ -92,6 +92,9 @@ export class Tcb {
   declare rcvScale: number;
   declare windowScaling: boolean;
 
+  /** The largest text of a packet that the peer has sent: its full segment, as far as we know. */
+  declare peerSegmentBytes: number;
+
   // Timestamps (RFC 7323 section 3 to 5).
   declare timestamps: boolean;
   declare tsRecent: number;
@@ -208,6 +211,7 @@ export class Tcb {
     this.rcvAdv = zero;
     this.rcvScale = 0;
     this.windowScaling = false;
+    this.peerSegmentBytes = 0;
     this.timestamps = false;
     this.tsRecent = 0;
     this.tsRecentUs = 0;
