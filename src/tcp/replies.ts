@@ -1,11 +1,13 @@
 /**
  * Control segments owed to peers that have no TCB to remember them by: resets for segments nobody wants (RFC 9293
  * 3.10.7.1), acknowledgments from TIME-WAIT, the last words of an aborted connection. Input and user calls note them
- * here, output sends them; the list is bounded, and what does not fit is dropped and counted.
+ * here, output sends them. What strangers ask for is bounded by `MAX_STRAY_REPLIES`, and what does not fit is dropped and
+ * counted; connections that end have their segment in any case, at most one each.
  */
 import { int32At } from '../wire/bytes.ts';
 
-export const MAX_REPLIES = 256;
+/** Replies to strangers that may wait. */
+export const MAX_STRAY_REPLIES = 256;
 
 const WORDS = 8;
 const ADDRESS = 0;
@@ -18,14 +20,10 @@ const TS_VALUE = 6;
 const TS_ECHO = 7;
 
 export class Replies {
-  private readonly words = new Int32Array(MAX_REPLIES * WORDS);
+  private words = new Int32Array(MAX_STRAY_REPLIES * WORDS);
   count = 0;
 
-  get full(): boolean {
-    return this.count === MAX_REPLIES;
-  }
-
-  /** Notes a segment without timestamps; false when the list is full. Sequence numbers are given as bits. */
+  /** Notes a segment without timestamps. Sequence numbers are given as bits. */
   add(
     address: number,
     remotePort: number,
@@ -34,8 +32,8 @@ export class Replies {
     ack: number,
     flags: number,
     window: number,
-  ): boolean {
-    if (this.count === MAX_REPLIES) return false;
+  ): void {
+    if (this.count * WORDS === this.words.length) this.grow();
     const at = this.count++ * WORDS;
     this.words[at + ADDRESS] = address;
     this.words[at + PORTS] = (remotePort << 16) | localPort;
@@ -43,7 +41,6 @@ export class Replies {
     this.words[at + ACK] = ack;
     this.words[at + FLAGS_WINDOW] = (flags << 16) | window;
     this.words[at + HAS_TIMESTAMPS] = 0;
-    return true;
   }
 
   /** Gives the segment added last a timestamps option. */
@@ -98,5 +95,11 @@ export class Replies {
   drop(sent: number): void {
     this.words.copyWithin(0, sent * WORDS, this.count * WORDS);
     this.count -= sent;
+  }
+
+  private grow(): void {
+    const words = new Int32Array(this.words.length * 2);
+    words.set(this.words);
+    this.words = words;
   }
 }

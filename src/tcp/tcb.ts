@@ -37,8 +37,8 @@ export type ConnectionError =
 /** The application's side of a connection. */
 export interface TcpUser {
   /**
-   * The connection has events: called in the application phase of a turn, at most once a turn. Read them with
-   * `takeEvents`.
+   * The connection has events: called in the application phase of a turn, at most once a turn, and once more with
+   * `EVENT_CLOSED` when the call itself ended the connection. Read them with `takeEvents`.
    */
   ready(connection: Tcb): void;
 }

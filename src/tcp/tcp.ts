@@ -24,7 +24,7 @@ import { DEFAULT_BACKLOG, Listener } from './listener.ts';
 import { outputConnection, outputReplies } from './output.ts';
 import { EphemeralPorts } from './ports.ts';
 import { ReceiveQueues, unreadBytes } from './receive-queue.ts';
-import { Replies } from './replies.ts';
+import { MAX_STRAY_REPLIES, Replies } from './replies.ts';
 import { Segment } from './segment.ts';
 import { RegionPool, releaseAll } from './send-queue.ts';
 import { type Seq, seqBits } from './sequence.ts';
@@ -260,17 +260,10 @@ export class Tcp implements Transport {
     this.ready[this.readyCount++] = tcb;
   }
 
-  /**
-   * Takes no more connections and aborts those there are; the resets leave in the next turn. False when there are more
-   * resets than a turn may send: to be called again after it.
-   */
-  close(): boolean {
+  /** Takes no more connections and aborts those there are; the resets leave in the turns that follow. */
+  close(): void {
     this.listeners.clear();
-    for (const tcb of this.tcbs) {
-      if (this.replies.full) return false;
-      this.abort(tcb, 'ECONNABORTED');
-    }
-    return true;
+    for (const tcb of this.tcbs) this.abort(tcb, 'ECONNABORTED');
   }
 
   // The life of a connection.
@@ -372,21 +365,16 @@ export class Tcp implements Transport {
     if (path !== null) this.paths.release(path);
   }
 
-  /** Notes a segment that is to be sent for a connection whose TCB will be gone by then. */
+  /** Notes the last segment of a connection, whose TCB will be gone when it leaves. */
   private replyFor(tcb: Tcb, flags: number): void {
-    const added = this.reply(
-      tcb.remoteAddress,
-      tcb.remotePort,
-      tcb.localPort,
-      emptySegmentSeq(tcb),
-      tcb.rcvNxt,
-      flags,
-      receiveWindowField(tcb),
-    );
-    if (added && tcb.timestamps) this.replies.addTimestamps(this.timestamp(tcb.tsOffset), tcb.tsRecent);
+    const { remoteAddress, remotePort, localPort } = tcb;
+    const seq = seqBits(emptySegmentSeq(tcb));
+    this.replies.add(remoteAddress, remotePort, localPort, seq, seqBits(tcb.rcvNxt), flags, receiveWindowField(tcb));
+    if (tcb.timestamps) this.replies.addTimestamps(this.timestamp(tcb.tsOffset), tcb.tsRecent);
+    if ((flags & TCP_RST) !== 0) this.counters.increment(RESETS_SENT);
   }
 
-  /** Notes a control segment; false when there are too many. */
+  /** Notes a control segment for a stranger; false when too many wait. */
   reply(
     address: number,
     remotePort: number,
@@ -396,10 +384,13 @@ export class Tcp implements Transport {
     flags: number,
     window: number,
   ): boolean {
-    const added = this.replies.add(address, remotePort, localPort, seqBits(seq), seqBits(ack), flags, window);
-    if (!added) this.counters.increment(REPLIES_DROPPED);
-    else if ((flags & TCP_RST) !== 0) this.counters.increment(RESETS_SENT);
-    return added;
+    if (this.replies.count >= MAX_STRAY_REPLIES) {
+      this.counters.increment(REPLIES_DROPPED);
+      return false;
+    }
+    this.replies.add(address, remotePort, localPort, seqBits(seq), seqBits(ack), flags, window);
+    if ((flags & TCP_RST) !== 0) this.counters.increment(RESETS_SENT);
+    return true;
   }
 
   /** Takes one of this second's challenge ACKs or stray replies; false when they are used up. */

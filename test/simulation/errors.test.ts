@@ -4,7 +4,7 @@ import { SYN_SENT } from '../../src/tcp/state.ts';
 import { ICMP_CODE_FRAG_NEEDED, ICMP_CODE_HOST, ICMP_CODE_NET, ICMP_CODE_PORT, ICMP_CODE_PROTOCOL } from '../../src/wire/icmp.ts';
 import { RawPeer } from '../support/raw-peer.ts';
 import { MILLISECOND, type RawWorld, SECOND } from '../support/raw-world.ts';
-import { assertOnTime, simulate } from '../support/simulate.ts';
+import { simulate } from '../support/simulate.ts';
 import { TestUser } from '../support/test-user.ts';
 
 const OFF_LINK = 0x0a090909;
@@ -67,16 +67,13 @@ simulate('fragmentation needed: the oldest segment goes again at once, smaller, 
   const { peer, user, tcb } = world.accept();
   world.call(() => user.send(tcb, 30_000));
   t.is(peer.takeAll()[0]?.length, 1460);
-  // RFC 1191 section 6.4, RFC 5927 7.2.
+  // RFC 1191 section 6.4, RFC 5927 7.2: what was in flight was dropped, and goes again in segments that fit.
   peer.icmpUnreachable(ICMP_CODE_FRAG_NEEDED, 1, 1000);
   const again = peer.takeAll();
-  t.deepEqual(
-    again.map((seen) => [seen.seq, seen.length]),
-    [[1, 960]],
-  );
+  t.is(again[0]?.seq, 1);
+  t.true(again.every((seen) => seen.length <= 960));
   // The other nine come to the same narrow link.
   for (let i = 1; i < 10; i++) peer.icmpUnreachable(ICMP_CODE_FRAG_NEEDED, 1 + i * 1460, 1000);
-  peer.rcvNxt = 961;
   for (let i = 0; i < 100 && queuedBytes(tcb) > 0; i++) {
     peer.send();
     world.advance(100 * MILLISECOND);
@@ -114,8 +111,11 @@ simulate('fragmentation needed: every connection of the path adapts, each by its
   second.peer.takeAll();
   first.peer.icmpUnreachable(ICMP_CODE_FRAG_NEEDED, 1, 1200);
   second.peer.icmpUnreachable(ICMP_CODE_FRAG_NEEDED, 1, 1200);
-  t.deepEqual(first.peer.takeAll().map((seen) => seen.length), [1160]);
-  t.deepEqual(second.peer.takeAll().map((seen) => seen.length), [1160]);
+  for (const { peer } of [first, second]) {
+    const [again] = peer.takeAll();
+    t.is(again?.seq, 1);
+    t.is(again?.length, 1160);
+  }
 });
 
 simulate('fragmentation needed that cannot be true is ignored or bounded', (t, world) => {
@@ -236,5 +236,4 @@ simulate('a SYN whose sender does not answer ARP is given up and leaves nothing'
   t.is(listener.halfOpen, 1);
   world.advance(200 * SECOND);
   t.is(listener.halfOpen, 0);
-  assertOnTime(t, 0, 0);
 });

@@ -159,6 +159,7 @@ simulate('timestamps: the one that is echoed is that of the segment to be acknow
   const base = world.tsValue() + 1000;
   const echo = peer.lastTsValue;
   peer.send({ data: 1448, timestamps: [base, echo] });
+  world.advance(50 * MILLISECOND);
   peer.takeAll();
   // RFC 7323 4.3 (A): delayed ACKs echo the earliest segment that is unacknowledged.
   peer.queue({ data: 1448, timestamps: [base + 1, echo] });

@@ -12,7 +12,8 @@ import { type Random, SeededRandom } from '../../src/runtime/random.ts';
 import { TICK_US } from '../../src/runtime/timer-wheel.ts';
 import { VirtualClock } from '../../src/runtime/virtual-clock.ts';
 import type { TcpSettings } from '../../src/tcp/settings.ts';
-import type { Tcb } from '../../src/tcp/tcb.ts';
+import type { Listener } from '../../src/tcp/listener.ts';
+import type { Tcb, TcpUser } from '../../src/tcp/tcb.ts';
 import { ARP_BYTES, ARP_REPLY, ARP_REQUEST, arpOperation, arpTargetAddress, setArp } from '../../src/wire/arp.ts';
 import { ETHERNET_BYTES, ETHERTYPE_ARP, ETHERTYPE_IPV4, ethernetType, setEthernet } from '../../src/wire/ethernet.ts';
 import { ipv4HeaderBytes, ipv4Protocol, ipv4Target, PROTOCOL_TCP } from '../../src/wire/ipv4.ts';
@@ -183,7 +184,7 @@ export class RawWorld {
   }
 
   /** Listens on a port (80) and gives every connection to a user of its own, or to the one given. */
-  listen(users: TestUser | ((connection: Tcb) => TestUser), port = 80, backlog?: number) {
+  listen(users: TestUser | ((connection: Tcb) => TcpUser), port = 80, backlog?: number): Listener {
     const accept = typeof users === 'function' ? users : () => users;
     return this.host.tcp.listen(port, accept, backlog === undefined ? {} : { backlog });
   }
@@ -224,11 +225,7 @@ export class RawWorld {
 
   /** Everything the host still holds when all its connections have had time to die. */
   leaks(): string[] {
-    let allReset = false;
-    while (!allReset) {
-      allReset = this.host.tcp.close();
-      this.call(() => {});
-    }
+    this.call(() => this.host.tcp.close());
     this.advance(EVERYTHING_OVER_US);
     const leaks = findLeaks(this.host);
     const { armed } = this.host.stack.timers;

@@ -79,6 +79,24 @@ test('RFC 9293 3.8.6.2.2: the edge does not move for less than a segment, nor le
   t.is(receiveWindow(small.tcb), 2048);
 });
 
+test('an update is due when two segments more fit in, as long as less than half the buffer is open', (t) => {
+  const { tcp, tcb } = open(-1000, 512 * 1024, 4);
+  advanceWindow(tcp, tcb);
+  tcb.rcvNxt = seqAdd(tcb.rcvNxt, 300_000);
+  t.is(receiveWindow(tcb), 512 * 1024 - 300_000);
+  tcb.readSeq = seqAdd(tcb.readSeq, 2 * MSS_BYTES - 1);
+  t.false(windowUpdateDue(tcp, tcb));
+  tcb.readSeq = seqAdd(tcb.readSeq, 1);
+  t.true(windowUpdateDue(tcp, tcb));
+  advanceWindow(tcp, tcb);
+  t.is(receiveWindow(tcb), 512 * 1024 - 300_000 + 2 * MSS_BYTES);
+  t.false(windowUpdateDue(tcp, tcb));
+  tcb.rcvNxt = seqAdd(tcb.rcvNxt, -100_000);
+  t.true(2 * receiveWindow(tcb) >= 512 * 1024);
+  tcb.readSeq = tcb.rcvNxt;
+  t.false(windowUpdateDue(tcp, tcb));
+});
+
 test('a FIN at the very edge of the window leaves a window of nothing, not of less', (t) => {
   const { tcb } = open(-5, 65_536, 0);
   tcb.readSeq = tcb.rcvNxt;
@@ -167,4 +185,12 @@ test('but nothing beyond the window: the peer would drop it, and the acknowledgm
   t.is(emptySegmentSeq(probed), probed.sndUna);
   const withFin = sending(1001, 1000);
   t.is(emptySegmentSeq(withFin), seqAdd(withFin.sndUna, 1000));
+});
+
+test('RFC 7323 2.4: an edge that was rounded down is not a window that closed', (t) => {
+  const tcb = sending(1000, 985);
+  tcb.sndScale = 4;
+  t.is(emptySegmentSeq(tcb), tcb.sndMax);
+  tcb.sndWnd = 984;
+  t.is(emptySegmentSeq(tcb), seqAdd(tcb.sndUna, 984));
 });
