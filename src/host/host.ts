@@ -93,7 +93,7 @@ export class Host {
     this.tcp.close();
     for (let turns = 0; turns < CLOSING_TURNS && this.device.failure === null; turns++) {
       this.kernel.turn();
-      if (!this.tcp.hasWork) break;
+      if (this.tcp.replies.count === 0 && this.stack.environment.queue.pending === 0) break;
     }
     this.stack.close();
     this.kernel.close();

@@ -245,9 +245,10 @@ function acknowledgeData(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
   tcb.persistShift = 0;
   sampleFromAck(tcb, tcp.settings, segment.ack, tcp.nowUs, echoAgeUs(tcp, tcb, segment));
   acknowledgedNew(tcb, bytes);
-  // RFC 6298 5.2 and 5.3.
+  // RFC 6298 5.2 and 5.3; in recovery the first partial acknowledgment only, so that the timer ends a recovery that takes a
+  // round trip for each of many losses (RFC 6582 3.2 step 3).
   if (tcb.sndUna === tcb.sndMax) stopRetransmitTimer(tcp, tcb);
-  else startRetransmitTimer(tcp, tcb);
+  else if (!tcb.inRecovery || tcb.partialAcks <= 1) startRetransmitTimer(tcp, tcb);
   if (tcb.writableWanted && seqDistance(tcb.sndEnd, tcb.sndUna) <= tcp.settings.sendLowWaterBytes) {
     tcb.writableWanted = false;
     tcp.raise(tcb, EVENT_WRITABLE);
@@ -303,7 +304,7 @@ export function processText(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   if (length > 0) acceptText(tcp, tcb, seq, at, length);
   if (tcb.peerFinSeen) {
     // Beyond it only when the peer has contradicted itself.
-    if (seqAfterOrAt(tcb.rcvNxt, tcb.peerFin)) processFin(tcp, tcb);
+    if (seqAfterOrAt(tcb.rcvNxt, tcb.peerFin)) finReached(tcp, tcb);
     else if (fin) acknowledgeNow(tcp, tcb);
   }
 }
@@ -335,6 +336,16 @@ function acceptText(tcp: Tcp, tcb: Tcb, seq: Seq, at: number, length: number): v
   if (length > tcb.peerSegmentBytes) tcb.peerSegmentBytes = Math.min(length, announcedMss(tcp));
   if (hadGap || seqDistance(tcb.rcvNxt, tcb.lastAckSent) >= 2 * tcb.peerSegmentBytes) acknowledgeNow(tcp, tcb);
   else acknowledgeSoon(tcp, tcb);
+}
+
+/** The peer's FIN is next; it is taken once there is memory for the text before it, else left for the peer to repeat. */
+function finReached(tcp: Tcp, tcb: Tcb): void {
+  if (tcb.deliveryHead >= 0 && !tcp.receiveQueues.reserve(tcb)) {
+    tcb.peerFinSeen = false;
+    tcp.drops.increment(DROP_TCP_MEMORY);
+    return;
+  }
+  processFin(tcp, tcb);
 }
 
 /** The peer will send no more. */

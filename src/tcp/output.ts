@@ -149,7 +149,7 @@ function outputRetransmission(tcp: Tcp, tcb: Tcb): boolean {
   tcb.retransmitOne = false;
   countRetransmission(tcp, length);
   tcb.lastSentUs = tcp.nowUs;
-  startRetransmitTimer(tcp, tcb);
+  if (tcb.partialAcks <= 1) startRetransmitTimer(tcp, tcb);
   return true;
 }
 
@@ -183,8 +183,12 @@ function outputProbe(tcp: Tcp, tcb: Tcb): boolean {
 }
 
 function outputKeepAlive(tcp: Tcp, tcb: Tcb): boolean {
-  // RFC 9293 3.8.4: a sequence number that the peer has acknowledged makes it answer.
+  // RFC 9293 3.8.4: a sequence number that the peer has acknowledged makes it answer. It drops what else the segment says, so
+  // an acknowledgment or a window that is owed stays owed.
+  const owed = tcb.ackNow || tcb.ackDelayed;
+  const edge = tcb.rcvAdv;
   if (!outputAck(tcp, tcb, seqAdd(emptySegmentSeq(tcb), -1))) return false;
+  if (owed || tcb.rcvAdv !== edge) tcb.ackNow = true;
   tcb.keepAliveNow = false;
   tcp.counters.increment(KEEP_ALIVE_PROBES);
   return true;

@@ -117,14 +117,19 @@ export class ReceiveQueues {
       tcb.deliveryHead = int32At(this.deliveryNext, head);
       if (tcb.deliveryHead < 0) tcb.deliveryTail = -1;
     }
-    if (tcb.ring !== null && tcb.ring.rangeCount === 0 && unreadBytes(tcb) === 0) this.releaseRing(tcb);
+    this.releaseEmpty(tcb);
+  }
+
+  /** Makes sure of a ring for everything unread, so that `settle` will find room; false: no memory. */
+  reserve(tcb: Tcb): boolean {
+    return this.ensureRing(tcb, unreadBytes(tcb)) !== null;
   }
 
   /**
    * Copies what the application left in receive slots into the ring. Without memory for it, text that was not
-   * acknowledged yet is given up as if it had been lost; false when that is impossible because a FIN followed it.
+   * acknowledged yet is given up as if it had been lost.
    */
-  settle(tcb: Tcb): boolean {
+  settle(tcb: Tcb): void {
     let seq = tcb.readSeq;
     let index = tcb.deliveryHead;
     tcb.deliveryHead = -1;
@@ -132,15 +137,14 @@ export class ReceiveQueues {
     while (index >= 0) {
       const length = int32At(this.deliveryBytes, index);
       if (!this.store(tcb, seq, int32At(this.deliveryAt, index), length)) {
-        if (tcb.finReceived) return false;
         tcb.rcvNxt = seq;
         if (tcb.ring !== null) tcb.ring.rangeCount = 0;
-        return true;
+        return;
       }
       seq = seqAdd(seq, length);
       index = int32At(this.deliveryNext, index);
     }
-    return true;
+    this.releaseEmpty(tcb);
   }
 
   /** Forgets the deliveries of the turn: their slots are going back, and every connection has settled. */
@@ -154,6 +158,10 @@ export class ReceiveQueues {
     tcb.deliveryHead = -1;
     tcb.deliveryTail = -1;
     if (tcb.ring !== null) this.releaseRing(tcb);
+  }
+
+  private releaseEmpty(tcb: Tcb): void {
+    if (tcb.ring !== null && tcb.ring.rangeCount === 0 && unreadBytes(tcb) === 0) this.releaseRing(tcb);
   }
 
   private appendDelivery(tcb: Tcb, at: number, length: number): void {

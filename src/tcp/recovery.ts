@@ -34,6 +34,7 @@ export function duplicateAck(tcp: Tcp, tcb: Tcb): void {
   // RFC 5681 3.2 step 2: what limited transmit sent beyond the congestion window does not count.
   newReno.lossDetected(tcb, Math.min(flightBytes(tcb), tcb.cwndBytes));
   tcb.inRecovery = true;
+  tcb.partialAcks = 0;
   tcb.recover = tcb.sndMax;
   tcb.cwndBytes = tcb.ssthreshBytes + DUPLICATE_ACK_THRESHOLD * tcb.mssBytes;
   tcb.retransmitOne = true;
@@ -60,6 +61,7 @@ export function acknowledgedNew(tcb: Tcb, bytes: number): void {
     return;
   }
   // Partial acknowledgment: the next hole is lost too; deflate by what left, and add back one segment.
+  tcb.partialAcks++;
   tcb.retransmitOne = true;
   tcb.cwndBytes = Math.max(tcb.mssBytes, tcb.cwndBytes - bytes);
   if (bytes >= tcb.mssBytes) tcb.cwndBytes += tcb.mssBytes;

@@ -148,6 +148,8 @@ export class Tcb {
   declare ssthreshBytes: number;
   declare duplicateAcks: number;
   declare inRecovery: boolean;
+  /** Partial acknowledgments of this recovery: only the first restarts the timer (RFC 6582 3.2 step 3). */
+  declare partialAcks: number;
   declare recover: Seq;
   declare retransmitOne: boolean;
   /** Retransmissions of the oldest segment since the peer last answered. */
@@ -246,6 +248,7 @@ export class Tcb {
     this.ssthreshBytes = 0;
     this.duplicateAcks = 0;
     this.inRecovery = false;
+    this.partialAcks = 0;
     this.recover = zero;
     this.retransmitOne = false;
     this.retries = 0;

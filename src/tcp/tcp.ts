@@ -215,7 +215,7 @@ export class Tcp implements Transport {
       if (!tcb.inReady) continue;
       tcb.inReady = false;
       if (tcb.user !== null && tcb.events !== 0) tcb.user.ready(tcb);
-      if (tcb.deliveryHead >= 0 && !this.receiveQueues.settle(tcb)) this.abort(tcb, 'ECONNABORTED');
+      if (tcb.deliveryHead >= 0) this.receiveQueues.settle(tcb);
       if (tcb.state === CLOSED && !tcb.lingering && !tcb.inReady) this.recycle(tcb);
     }
     this.readyCount = 0;
