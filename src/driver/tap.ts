@@ -2,8 +2,8 @@
  * The TAP device (Linux Documentation/networking/tuntap.rst): frames to and from the kernel's own network stack, one
  * system call each, straight between the kernel and the arena.
  *
- * The device always carries the virtio header (`IFF_VNET_HDR`), so that a frame lies in its slot exactly as read(2) left
- * it and exactly as write(2) takes it. With offload the kernel is also told (`TUNSETOFFLOAD`) that it may hand over
+ * The device always carries the virtio header (`IFF_VNET_HDR`), so that a frame lies in its slot exactly as readv(2) left
+ * it and exactly as writev(2) takes it. With offload the kernel is also told (`TUNSETOFFLOAD`) that it may hand over
  * partial checksums and super-frames of up to 64 KiB, and what we send may leave the same to it.
  *
  * The kernel's side of the device is set up here too (MTU, address, up), by ioctl. A device this program makes goes when
@@ -25,8 +25,7 @@ import {
   O_NONBLOCK,
   O_RDWR,
   open,
-  read,
-  write,
+  readv,
   writev,
 } from '../runtime/syscalls.ts';
 import { int32At } from '../runtime/words.ts';
@@ -131,7 +130,6 @@ export class TapDevice implements Device {
   failure: DeviceError | null = null;
   private fd: number;
   private taken = 0;
-  private readonly base: number;
   private readonly bytes: Bytes;
   private readonly offload: boolean;
   private readonly maxFrameBytes: number;
@@ -152,7 +150,6 @@ export class TapDevice implements Device {
     this.hostMac = host.config.hardwareAddress();
     this.hostAddress = host.config.address();
     this.fd = fd;
-    this.base = arena.base;
     this.bytes = arena.bytes;
     this.offload = offload;
     this.roomBytes = roomFromVnet(this.slotBytes);
@@ -167,11 +164,13 @@ export class TapDevice implements Device {
 
   receive(frames: ReceiveBatch): number {
     const { at, length, capacity } = frames;
-    const { fd, base, roomBytes, counters } = this;
+    const { fd, iovecs, iovecsAddress, roomBytes, counters } = this;
     if (fd < 0 || this.failure !== null) return 0;
     let count = 0;
     while (count < capacity) {
-      const got = read(fd, base + int32At(at, count) - VNET_BYTES, roomBytes);
+      // Always through the list at its one address: an address computed for each frame would be allocated for each.
+      iovecs.putPiece(0, int32At(at, count) - VNET_BYTES, roomBytes);
+      const got = readv(fd, iovecsAddress, 1);
       counters.receiveCalls++;
       if (got < 0) {
         this.noteReceiveError(errno());
@@ -224,11 +223,7 @@ export class TapDevice implements Device {
       counters.transmitErrors++;
       return true;
     }
-    const pieceBytes = int32At(words, word + 1);
-    const wrote =
-      pieceBytes === bytes
-        ? write(this.fd, this.base + at - VNET_BYTES, VNET_BYTES + bytes)
-        : writev(this.fd, this.iovecsAddress, this.iovecs.putFrame(0, words, word));
+    const wrote = writev(this.fd, this.iovecsAddress, this.iovecs.putFrame(0, words, word));
     counters.transmitCalls++;
     if (wrote < 0) return this.noteTransmitError(errno());
     counters.transmittedFrames++;

@@ -51,6 +51,9 @@ export const read: (fd: number, address: number, length: number) => number = lib
 export const write: (fd: number, address: number, length: number) => number = libc.func(
   'long write(int, uintptr_t, size_t)',
 );
+export const readv: (fd: number, iovecs: number, count: number) => number = libc.func(
+  'long readv(int, uintptr_t, int)',
+);
 export const writev: (fd: number, iovecs: number, count: number) => number = libc.func(
   'long writev(int, uintptr_t, int)',
 );

@@ -275,7 +275,7 @@ class Model {
         break;
       case 'syn':
         // A new incarnation would be another connection.
-        if (line.user.closed || this.batching) return;
+        if (isGone(line) || this.batching) return;
         peer.queue({ flags: m % 2 === 0 ? 'S' : 'SA', seq: line.user.connected ? ([0, peer.sndNxt, n][m % 3] ?? 0) : 0, ack: 1 });
         break;
       case 'any segment':
@@ -291,7 +291,7 @@ class Model {
     const { peer } = line;
     const before = peer.sndNxt;
     const letters = [...'FSRPAU'].filter((_, bit) => (m & (1 << bit)) !== 0).join('');
-    if ((line.user.closed || this.batching) && letters.includes('S')) return;
+    if ((isGone(line) || this.batching) && letters.includes('S')) return;
     peer.queue({
       flags: letters,
       seq: Math.max(1, before + ((n * 31) % 6000) - 3000),
@@ -370,6 +370,11 @@ class Model {
     assert(line.rcvAdv === null || !seqAfter(line.rcvAdv, tcb.rcvAdv), 'RCV.ADV moved back');
     if (tcb.state > SYN_SENT) line.rcvAdv = tcb.rcvAdv;
   }
+}
+
+/** The host has no connection any more, though the user may have something left to read. */
+function isGone({ user, tcb }: Line): boolean {
+  return user.closed || tcb?.state === CLOSED;
 }
 
 function assert(holds: boolean, message: string): asserts holds {
