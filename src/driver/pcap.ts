@@ -39,6 +39,8 @@ export class PcapWriter {
   droppedFrames = 0;
   /** Why the capture ended early. */
   error: Error | null = null;
+  /** Told once when the capture ends early. */
+  onError: (error: Error) => void = () => {};
   private readonly buffer = Buffer.alloc(BUFFER_BYTES);
   private readonly clock: Clock;
   /** Wall time of the clock's zero: wall time may jump, a capture's may not. */
@@ -90,6 +92,7 @@ export class PcapWriter {
       while (this.error === null && from < this.used) from += writeSync(this.fd, this.buffer, from, this.used - from);
     } catch (error) {
       this.error = error instanceof Error ? error : new Error(String(error));
+      this.onError(this.error);
     }
     this.used = 0;
     this.flushedUs = this.clock.nowUs();

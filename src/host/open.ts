@@ -1,12 +1,12 @@
 /** Opens the device that the options name and puts a host on it; says in one sentence what is missing when it cannot. */
-import { DeviceError } from '../driver/device.ts';
+import { type Device, DeviceError } from '../driver/device.ts';
 import { refuseKernelAddresses } from '../driver/interface-config.ts';
 import { openPacketSocket, type PacketSocketDevice } from '../driver/packet-socket.ts';
 import { PcapTee } from '../driver/pcap.ts';
 import { openTap, type TapDevice } from '../driver/tap.ts';
 import { Arena } from '../runtime/arena.ts';
-import { MonotonicClock } from '../runtime/clock.ts';
-import { createLog } from '../runtime/log.ts';
+import { type Clock, MonotonicClock } from '../runtime/clock.ts';
+import { createLog, type Log } from '../runtime/log.ts';
 import { SystemRandom } from '../runtime/random.ts';
 import { Host } from './host.ts';
 import { type NetworkOptions, type OpenOptions, readOptions } from './options.ts';
@@ -25,7 +25,7 @@ export function openHost(name: string, openOptions: OpenOptions = {}): Host {
   const arena = new Arena(ARENA_BYTES);
   const opened = openDevice(arena, options);
   try {
-    const device = options.pcap === undefined ? opened : new PcapTee(opened, arena.bytes, options.pcap, clock);
+    const device = options.pcap === undefined ? opened : capture(opened, arena, options.pcap, clock, log);
     return new Host({
       name,
       arena,
@@ -43,6 +43,14 @@ export function openHost(name: string, openOptions: OpenOptions = {}): Host {
     opened.close();
     throw error;
   }
+}
+
+function capture(device: Device, arena: Arena, path: string, clock: Clock, log: Log): Device {
+  const tee = new PcapTee(device, arena.bytes, path, clock);
+  if (tee.writer.error !== null) throw tee.writer.error;
+  tee.writer.onError = (error) =>
+    log.warn({ path, error: error.message }, 'the capture ends here: its file takes no more');
+  return tee;
 }
 
 function openDevice(arena: Arena, options: NetworkOptions): TapDevice | PacketSocketDevice {

@@ -173,68 +173,88 @@ simulate('keep-alive is off unless asked for', (t, world) => {
   t.false(user.closed);
 });
 
-simulate('keep-alive: a probe after the idle time, an answer starts it over', (t, world) => {
-  const { peer, user } = world.accept();
-  for (let round = 0; round < 5; round++) {
-    const idleFromUs = world.nowUs;
-    t.true(world.runUntil(() => peer.inbox.length > 0, 40 * SECOND));
-    const probe = peer.take();
-    // RFC 9293 3.8.4: SEG.SEQ = SND.NXT - 1, and no text.
-    t.is(probe.seq, 0);
-    t.is(probe.length, 0);
-    t.is(probe.flags, 'A');
-    assertOnTime(t, probe.timeUs, idleFromUs + 30 * SECOND, `probe ${round}`);
-    peer.send();
-  }
-  t.false(user.closed);
-  t.deepEqual(peer.lines(), []);
-}, { settings: KEEP_ALIVE });
+simulate(
+  'keep-alive: a probe after the idle time, an answer starts it over',
+  (t, world) => {
+    const { peer, user } = world.accept();
+    for (let round = 0; round < 5; round++) {
+      const idleFromUs = world.nowUs;
+      t.true(world.runUntil(() => peer.inbox.length > 0, 40 * SECOND));
+      const probe = peer.take();
+      // RFC 9293 3.8.4: SEG.SEQ = SND.NXT - 1, and no text.
+      t.is(probe.seq, 0);
+      t.is(probe.length, 0);
+      t.is(probe.flags, 'A');
+      assertOnTime(t, probe.timeUs, idleFromUs + 30 * SECOND, `probe ${round}`);
+      peer.send();
+    }
+    t.false(user.closed);
+    t.deepEqual(peer.lines(), []);
+  },
+  { settings: KEEP_ALIVE },
+);
 
-simulate('keep-alive: a peer that does not answer is given up', (t, world) => {
-  const { peer, user } = world.accept();
-  const startUs = world.nowUs;
-  t.true(world.runUntil(() => user.closed, 200 * SECOND));
-  const seen = peer.takeAll();
-  t.is(user.error, 'ETIMEDOUT');
-  t.is(seen.filter((segment) => segment.flags === 'A').length, 3);
-  let dueUs = startUs + 30 * SECOND;
-  for (const probe of seen.slice(0, 3)) {
-    assertOnTime(t, probe.timeUs, dueUs);
-    dueUs = probe.timeUs + 5 * SECOND;
-  }
-  assertOnTime(t, user.closedAtUs, dueUs, 'giving up');
-}, { settings: KEEP_ALIVE });
+simulate(
+  'keep-alive: a peer that does not answer is given up',
+  (t, world) => {
+    const { peer, user } = world.accept();
+    const startUs = world.nowUs;
+    t.true(world.runUntil(() => user.closed, 200 * SECOND));
+    const seen = peer.takeAll();
+    t.is(user.error, 'ETIMEDOUT');
+    t.is(seen.filter((segment) => segment.flags === 'A').length, 3);
+    let dueUs = startUs + 30 * SECOND;
+    for (const probe of seen.slice(0, 3)) {
+      assertOnTime(t, probe.timeUs, dueUs);
+      dueUs = probe.timeUs + 5 * SECOND;
+    }
+    assertOnTime(t, user.closedAtUs, dueUs, 'giving up');
+  },
+  { settings: KEEP_ALIVE },
+);
 
-simulate('keep-alive: traffic keeps the probes away', (t, world) => {
-  const { peer, user } = world.accept({ windowScale: 7 });
-  for (let i = 0; i < 20; i++) {
-    world.advance(20 * SECOND);
-    peer.send({ data: 1 });
-  }
-  t.true(peer.takeAll().every((seen) => seen.seq === 1));
-  t.false(user.closed);
-}, { settings: KEEP_ALIVE });
+simulate(
+  'keep-alive: traffic keeps the probes away',
+  (t, world) => {
+    const { peer, user } = world.accept({ windowScale: 7 });
+    for (let i = 0; i < 20; i++) {
+      world.advance(20 * SECOND);
+      peer.send({ data: 1 });
+    }
+    t.true(peer.takeAll().every((seen) => seen.seq === 1));
+    t.false(user.closed);
+  },
+  { settings: KEEP_ALIVE },
+);
 
-simulate('keep-alive: an interval longer than the idle time does not give up a peer that answers', (t, world) => {
-  const { peer, user } = world.accept();
-  for (let i = 0; i < 30; i++) {
-    world.runUntil(() => peer.inbox.length > 0, 100 * SECOND);
-    peer.takeAll();
-    peer.send();
-  }
-  t.false(user.closed);
-}, { settings: { keepAliveIdleUs: 10 * SECOND, keepAliveIntervalUs: 75 * SECOND, keepAliveProbes: 2 } });
+simulate(
+  'keep-alive: an interval longer than the idle time does not give up a peer that answers',
+  (t, world) => {
+    const { peer, user } = world.accept();
+    for (let i = 0; i < 30; i++) {
+      world.runUntil(() => peer.inbox.length > 0, 100 * SECOND);
+      peer.takeAll();
+      peer.send();
+    }
+    t.false(user.closed);
+  },
+  { settings: { keepAliveIdleUs: 10 * SECOND, keepAliveIntervalUs: 75 * SECOND, keepAliveProbes: 2 } },
+);
 
-simulate('keep-alive: probes in CLOSE-WAIT and FIN-WAIT-2, too', (t, world) => {
-  const first = world.accept();
-  const second = world.accept();
-  first.peer.send({ flags: 'FA' });
-  world.call(() => closeSend(second.tcb));
-  second.peer.send();
-  first.peer.takeAll();
-  second.peer.takeAll();
-  world.advance(200 * SECOND);
-  t.is(first.user.error, 'ETIMEDOUT');
-  t.is(second.user.error, 'ETIMEDOUT');
-  t.is(first.peer.takeAll().filter((seen) => seen.flags === 'A').length, 3);
-}, { settings: KEEP_ALIVE });
+simulate(
+  'keep-alive: probes in CLOSE-WAIT and FIN-WAIT-2, too',
+  (t, world) => {
+    const first = world.accept();
+    const second = world.accept();
+    first.peer.send({ flags: 'FA' });
+    world.call(() => closeSend(second.tcb));
+    second.peer.send();
+    first.peer.takeAll();
+    second.peer.takeAll();
+    world.advance(200 * SECOND);
+    t.is(first.user.error, 'ETIMEDOUT');
+    t.is(second.user.error, 'ETIMEDOUT');
+    t.is(first.peer.takeAll().filter((seen) => seen.flags === 'A').length, 3);
+  },
+  { settings: KEEP_ALIVE },
+);

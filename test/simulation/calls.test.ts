@@ -196,7 +196,11 @@ simulate('calls in release: the owner of a region may send, close and abort', (t
     peer.takeAll();
     peer.send({ ack: 1001 });
     const seen = peer.takeAll();
-    if (what === 'send') t.is(seen.reduce((sum, segment) => sum + segment.length, 0), 700);
+    if (what === 'send')
+      t.is(
+        seen.reduce((sum, segment) => sum + segment.length, 0),
+        700,
+      );
     else t.is(seen.at(-1)?.flags, what === 'close' ? 'FA' : 'RA');
     if (what === 'send') peer.send({ ack: 1701 });
     else if (what === 'close') peer.send({ flags: 'R' });
@@ -254,21 +258,25 @@ simulate('ready is called at most once a turn, and once more when the call itsel
   t.deepEqual([...turns.values()], [['connected'], ['readable, peer closed', 'closed']]);
 });
 
-simulate('EVENT_WRITABLE comes when the queue has fallen to the low water mark, once', (t, world) => {
-  const { peer, user, tcb } = world.accept({ windowScale: 7 });
-  world.call(() => user.send(tcb, 100_000));
-  while (queuedBytes(tcb) > 50_000) {
-    t.deepEqual(user.history, ['connected']);
+simulate(
+  'EVENT_WRITABLE comes when the queue has fallen to the low water mark, once',
+  (t, world) => {
+    const { peer, user, tcb } = world.accept({ windowScale: 7 });
+    world.call(() => user.send(tcb, 100_000));
+    while (queuedBytes(tcb) > 50_000) {
+      t.deepEqual(user.history, ['connected']);
+      peer.send();
+    }
+    t.deepEqual(user.history, ['connected', 'writable']);
+    while (queuedBytes(tcb) > 0) peer.send();
+    t.deepEqual(user.history, ['connected', 'writable']);
+    // Below it all the time: no event.
+    world.call(() => user.send(tcb, 10_000));
     peer.send();
-  }
-  t.deepEqual(user.history, ['connected', 'writable']);
-  while (queuedBytes(tcb) > 0) peer.send();
-  t.deepEqual(user.history, ['connected', 'writable']);
-  // Below it all the time: no event.
-  world.call(() => user.send(tcb, 10_000));
-  peer.send();
-  t.is(user.history.length, 2);
-}, { settings: { sendLowWaterBytes: 50_000 } });
+    t.is(user.history.length, 2);
+  },
+  { settings: { sendLowWaterBytes: 50_000 } },
+);
 
 simulate('events that the application does not take stay', (t, world) => {
   const user = new TestUser(world);
@@ -408,4 +416,20 @@ simulate('a host closes more connections than it may send resets for in a turn',
   world.advance(SECOND);
   // Ctrl-C, and an application that drops its clients: every peer hears of it.
   t.is(connected.filter(({ peer }) => peer.log.at(-1)?.flags === 'RA').length, 600);
+});
+
+simulate('an accept that throws leaves nothing behind', (t, world) => {
+  const listener = world.listen(() => {
+    throw new Error('accept');
+  });
+  const peer = new RawPeer(world);
+  peer.send({ flags: 'S', mss: 1460 });
+  peer.queue({ data: 100 });
+  t.throws(() => world.settle(), { message: 'accept' });
+  world.call(() => {});
+  t.is(listener.halfOpen, 0);
+  world.advance(10 * SECOND);
+  // There is no user: nobody could ever close it.
+  t.is(world.host.tcp.liveConnections, 0);
+  t.is(world.host.stack.environment.held, 0);
 });

@@ -2,7 +2,14 @@
 import test from 'ava';
 import { SeededRandom } from '../../src/runtime/random.ts';
 import { abort, close, closeSend, consume, readableLength, send, takeEvents } from '../../src/tcp/calls.ts';
-import { EVENT_CLOSED, EVENT_CONNECTED, EVENT_PEER_CLOSED, type RegionOwner, type Tcb, type TcpUser } from '../../src/tcp/tcb.ts';
+import {
+  EVENT_CLOSED,
+  EVENT_CONNECTED,
+  EVENT_PEER_CLOSED,
+  type RegionOwner,
+  type Tcb,
+  type TcpUser,
+} from '../../src/tcp/tcb.ts';
 import { findLeaks } from '../support/leaks.ts';
 import { RawPeer } from '../support/raw-peer.ts';
 import { MILLISECOND, SECOND } from '../support/raw-world.ts';
@@ -97,7 +104,10 @@ test(`${CONNECTIONS} connections, ${AT_ONCE} at a time`, (t) => {
   };
   for (let i = 0; i < AT_ONCE; i++) start();
   world.a.stack.wake();
-  t.true(world.run(20_000 * SECOND, () => ended === CONNECTIONS), `${ended} of ${started} ended`);
+  t.true(
+    world.run(20_000 * SECOND, () => ended === CONNECTIONS),
+    `${ended} of ${started} ended`,
+  );
   world.run(1000 * SECOND);
   t.deepEqual(findLeaks(world.a), []);
   t.deepEqual(findLeaks(world.b), []);
@@ -144,23 +154,27 @@ simulate('strangers are answered within a limit', (t, world) => {
   t.is(peer.takeAll().length, 1);
 });
 
-simulate('TIME-WAIT records are bounded, and their peers served as long as they are there', (t, world) => {
-  const peers = Array.from({ length: 300 }, () => {
-    const { peer, tcb } = world.accept();
-    world.call(() => closeSend(tcb));
-    peer.send({ flags: 'FA', ack: 2 });
-    peer.takeAll();
-    return peer;
-  });
-  t.is(world.host.tcp.timeWait.live, 100);
-  for (const [index, peer] of peers.entries()) {
-    peer.send({ flags: 'FA', seq: 1 });
-    t.is(peer.take().flags, index < 200 ? 'R' : 'A');
-  }
-  world.advance(61 * SECOND);
-  t.is(world.host.tcp.timeWait.live, 0);
-  t.is(world.host.tcp.table.size, 0);
-}, { settings: { maxTimeWait: 100 } });
+simulate(
+  'TIME-WAIT records are bounded, and their peers served as long as they are there',
+  (t, world) => {
+    const peers = Array.from({ length: 300 }, () => {
+      const { peer, tcb } = world.accept();
+      world.call(() => closeSend(tcb));
+      peer.send({ flags: 'FA', ack: 2 });
+      peer.takeAll();
+      return peer;
+    });
+    t.is(world.host.tcp.timeWait.live, 100);
+    for (const [index, peer] of peers.entries()) {
+      peer.send({ flags: 'FA', seq: 1 });
+      t.is(peer.take().flags, index < 200 ? 'R' : 'A');
+    }
+    world.advance(61 * SECOND);
+    t.is(world.host.tcp.timeWait.live, 0);
+    t.is(world.host.tcp.table.size, 0);
+  },
+  { settings: { maxTimeWait: 100 } },
+);
 
 simulate('a thousand connections that all send at once are all served', (t, world) => {
   const connected = Array.from({ length: 1000 }, () => world.accept());

@@ -131,34 +131,40 @@ simulate('our FIN is never acknowledged: the connection is given up', (t, world)
   t.is(fins.length, 16);
 });
 
-simulate('the last ACK is lost: the FIN that comes again in TIME-WAIT is acknowledged and the wait begins anew', (t, world) => {
-  const { peer, tcb } = used(world);
-  world.call(() => closeSend(tcb));
-  peer.send();
-  peer.send({ flags: 'FA' });
-  peer.takeAll();
-  world.advance(50 * SECOND);
-  // RFC 9293 3.10.7.4, eighth, TIME-WAIT: restart the 2 MSL time-out.
-  peer.send({ flags: 'FA', seq: 11 });
-  t.deepEqual(peer.lines(), ['A 12:12(0) ack 12']);
-  world.advance(50 * SECOND);
-  t.is(timeWaits(world), 1);
-  world.advance(11 * SECOND);
-  t.is(timeWaits(world), 0);
-});
+simulate(
+  'the last ACK is lost: the FIN that comes again in TIME-WAIT is acknowledged and the wait begins anew',
+  (t, world) => {
+    const { peer, tcb } = used(world);
+    world.call(() => closeSend(tcb));
+    peer.send();
+    peer.send({ flags: 'FA' });
+    peer.takeAll();
+    world.advance(50 * SECOND);
+    // RFC 9293 3.10.7.4, eighth, TIME-WAIT: restart the 2 MSL time-out.
+    peer.send({ flags: 'FA', seq: 11 });
+    t.deepEqual(peer.lines(), ['A 12:12(0) ack 12']);
+    world.advance(50 * SECOND);
+    t.is(timeWaits(world), 1);
+    world.advance(11 * SECOND);
+    t.is(timeWaits(world), 0);
+  },
+);
 
-simulate('our last ACK was lost in CLOSE-WAIT, and in LAST-ACK: the FIN that comes again is acknowledged', (t, world) => {
-  const { peer, tcb } = used(world);
-  peer.send({ flags: 'FA' });
-  peer.takeAll();
-  peer.send({ flags: 'FA', seq: 11 });
-  t.deepEqual(peer.lines(), ['A 11:11(0) ack 12']);
-  world.call(() => closeSend(tcb));
-  peer.takeAll();
-  peer.send({ flags: 'FA', seq: 11, ack: 11 });
-  t.deepEqual(peer.lines(), ['A 12:12(0) ack 12']);
-  t.is(tcb.state, LAST_ACK);
-});
+simulate(
+  'our last ACK was lost in CLOSE-WAIT, and in LAST-ACK: the FIN that comes again is acknowledged',
+  (t, world) => {
+    const { peer, tcb } = used(world);
+    peer.send({ flags: 'FA' });
+    peer.takeAll();
+    peer.send({ flags: 'FA', seq: 11 });
+    t.deepEqual(peer.lines(), ['A 11:11(0) ack 12']);
+    world.call(() => closeSend(tcb));
+    peer.takeAll();
+    peer.send({ flags: 'FA', seq: 11, ack: 11 });
+    t.deepEqual(peer.lines(), ['A 12:12(0) ack 12']);
+    t.is(tcb.state, LAST_ACK);
+  },
+);
 
 simulate('in CLOSING the FIN that comes again is acknowledged', (t, world) => {
   const { peer, tcb } = used(world);
@@ -206,44 +212,52 @@ simulate('a lone FIN before the gap is filled waits for the text', (t, world) =>
   t.deepEqual(user.history, ['connected', 'readable, peer closed']);
 });
 
-simulate('a FIN beyond the window is cut off with the text beyond it', (t, world) => {
-  const { peer, user, tcb } = world.accept();
-  user.reads = false;
-  for (let seq = 1; seq < 4000; seq += 1000) peer.send({ seq, data: 1000 });
-  peer.takeAll();
-  // 96 bytes are left of the window.
-  peer.send({ flags: 'FA', seq: 4001, data: 100 });
-  world.advance(50 * MILLISECOND);
-  t.is(peer.lines().at(-1), 'A 1:1(0) ack 4097');
-  t.false(user.peerClosed);
-  t.is(tcb.state, ESTABLISHED);
-  user.reads = true;
-  world.call(() => user.read(tcb));
-  peer.takeAll();
-  peer.send({ flags: 'FA', seq: 4097, data: 4 });
-  t.deepEqual(peer.lines(), ['A 1:1(0) ack 4102']);
-  t.is(user.receivedBytes, 4100);
-}, { settings: { receiveBufferBytes: 4096 } });
+simulate(
+  'a FIN beyond the window is cut off with the text beyond it',
+  (t, world) => {
+    const { peer, user, tcb } = world.accept();
+    user.reads = false;
+    for (let seq = 1; seq < 4000; seq += 1000) peer.send({ seq, data: 1000 });
+    peer.takeAll();
+    // 96 bytes are left of the window.
+    peer.send({ flags: 'FA', seq: 4001, data: 100 });
+    world.advance(50 * MILLISECOND);
+    t.is(peer.lines().at(-1), 'A 1:1(0) ack 4097');
+    t.false(user.peerClosed);
+    t.is(tcb.state, ESTABLISHED);
+    user.reads = true;
+    world.call(() => user.read(tcb));
+    peer.takeAll();
+    peer.send({ flags: 'FA', seq: 4097, data: 4 });
+    t.deepEqual(peer.lines(), ['A 1:1(0) ack 4102']);
+    t.is(user.receivedBytes, 4100);
+  },
+  { settings: { receiveBufferBytes: 4096 } },
+);
 
-simulate('a FIN right behind the last byte of the window is taken, or asked for again, and stops nothing', (t, world) => {
-  const { peer, user, tcb } = world.accept();
-  user.reads = false;
-  for (let seq = 1; seq < 4000; seq += 1024) peer.send({ flags: seq > 3000 ? 'FA' : 'A', seq, data: 1024 });
-  world.advance(50 * MILLISECOND);
-  const last = peer.takeAll().at(-1);
-  t.is(last?.window, 0);
-  // Our own text is still acknowledged, whatever the host made of the FIN.
-  world.call(() => user.send(tcb, 500));
-  const seq = last?.ack ?? 0;
-  t.true(seq === 4097 || seq === 4098);
-  peer.send({ seq, ack: 501 });
-  t.is(queuedBytes(tcb), 0);
-  world.call(() => user.read(tcb));
-  peer.takeAll();
-  if (seq === 4097) peer.send({ flags: 'FA', seq, ack: 501 });
-  t.true(user.peerClosed);
-  t.is(user.receivedBytes, 4096);
-}, { settings: { receiveBufferBytes: 4096 } });
+simulate(
+  'a FIN right behind the last byte of the window is taken, or asked for again, and stops nothing',
+  (t, world) => {
+    const { peer, user, tcb } = world.accept();
+    user.reads = false;
+    for (let seq = 1; seq < 4000; seq += 1024) peer.send({ flags: seq > 3000 ? 'FA' : 'A', seq, data: 1024 });
+    world.advance(50 * MILLISECOND);
+    const last = peer.takeAll().at(-1);
+    t.is(last?.window, 0);
+    // Our own text is still acknowledged, whatever the host made of the FIN.
+    world.call(() => user.send(tcb, 500));
+    const seq = last?.ack ?? 0;
+    t.true(seq === 4097 || seq === 4098);
+    peer.send({ seq, ack: 501 });
+    t.is(queuedBytes(tcb), 0);
+    world.call(() => user.read(tcb));
+    peer.takeAll();
+    if (seq === 4097) peer.send({ flags: 'FA', seq, ack: 501 });
+    t.true(user.peerClosed);
+    t.is(user.receivedBytes, 4096);
+  },
+  { settings: { receiveBufferBytes: 4096 } },
+);
 
 simulate('text behind a FIN is not delivered', (t, world) => {
   const { peer, user, tcb } = world.accept();
@@ -493,4 +507,23 @@ simulate('a reset after the peer has closed is an error while something is not a
   peer.takeAll();
   peer.send({ flags: 'R' });
   t.is(user.error, 'ECONNRESET');
+});
+
+simulate("a connection that only waits to be read is in nobody's way", (t, world) => {
+  const { peer, user, tcb } = world.accept();
+  user.reads = false;
+  peer.send({ flags: 'FA', data: 1000 });
+  world.call(() => closeSend(tcb));
+  peer.send();
+  t.false(user.closed);
+  // The same ports again, while the text of the first connection has not been read.
+  const again = world.accept({ port: peer.port, iss: 5 });
+  again.peer.send({ data: 700 });
+  t.is(again.user.receivedBytes, 700);
+  t.true(again.user.isIntact);
+  world.call(() => user.read(tcb));
+  t.true(user.closed);
+  t.true(user.isIntact);
+  again.peer.send({ data: 700 });
+  t.is(again.user.receivedBytes, 1400);
 });

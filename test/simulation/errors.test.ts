@@ -1,7 +1,13 @@
 /** What the network says about a connection: ICMP errors (RFC 5927, RFC 1191), ARP without an answer, no route. */
 import { closeSend, queuedBytes } from '../../src/tcp/calls.ts';
 import { SYN_SENT } from '../../src/tcp/state.ts';
-import { ICMP_CODE_FRAG_NEEDED, ICMP_CODE_HOST, ICMP_CODE_NET, ICMP_CODE_PORT, ICMP_CODE_PROTOCOL } from '../../src/wire/icmp.ts';
+import {
+  ICMP_CODE_FRAG_NEEDED,
+  ICMP_CODE_HOST,
+  ICMP_CODE_NET,
+  ICMP_CODE_PORT,
+  ICMP_CODE_PROTOCOL,
+} from '../../src/wire/icmp.ts';
 import { RawPeer } from '../support/raw-peer.ts';
 import { MILLISECOND, type RawWorld, SECOND } from '../support/raw-world.ts';
 import { simulate } from '../support/simulate.ts';
@@ -63,30 +69,33 @@ simulate('an ICMP error for somebody else is ignored', (t, world) => {
   t.false(user.closed);
 });
 
-simulate('fragmentation needed: the oldest segment goes again at once, smaller, and all that follow are', (t, world) => {
-  const { peer, user, tcb } = world.accept();
-  world.call(() => user.send(tcb, 30_000));
-  t.is(peer.takeAll()[0]?.length, 1460);
-  // RFC 1191 section 6.4, RFC 5927 7.2: what was in flight was dropped, and goes again in segments that fit.
-  peer.icmpUnreachable(ICMP_CODE_FRAG_NEEDED, 1, 1000);
-  const again = peer.takeAll();
-  t.is(again[0]?.seq, 1);
-  t.true(again.every((seen) => seen.length <= 960));
-  // The other nine come to the same narrow link.
-  for (let i = 1; i < 10; i++) peer.icmpUnreachable(ICMP_CODE_FRAG_NEEDED, 1 + i * 1460, 1000);
-  for (let i = 0; i < 100 && queuedBytes(tcb) > 0; i++) {
-    peer.send();
-    world.advance(100 * MILLISECOND);
-    t.true(peer.takeAll().every((seen) => seen.length <= 960));
-  }
-  t.is(queuedBytes(tcb), 0);
-  // A connection that is made now knows.
-  const { tcb: next } = world.accept();
-  t.is(next.mssBytes, 960);
-  // RFC 1191 6.3: after ten minutes the link's MTU is tried again.
-  world.advance(601 * SECOND);
-  t.is(world.accept().tcb.mssBytes, 1460);
-});
+simulate(
+  'fragmentation needed: the oldest segment goes again at once, smaller, and all that follow are',
+  (t, world) => {
+    const { peer, user, tcb } = world.accept();
+    world.call(() => user.send(tcb, 30_000));
+    t.is(peer.takeAll()[0]?.length, 1460);
+    // RFC 1191 section 6.4, RFC 5927 7.2: what was in flight was dropped, and goes again in segments that fit.
+    peer.icmpUnreachable(ICMP_CODE_FRAG_NEEDED, 1, 1000);
+    const again = peer.takeAll();
+    t.is(again[0]?.seq, 1);
+    t.true(again.every((seen) => seen.length <= 960));
+    // The other nine come to the same narrow link.
+    for (let i = 1; i < 10; i++) peer.icmpUnreachable(ICMP_CODE_FRAG_NEEDED, 1 + i * 1460, 1000);
+    for (let i = 0; i < 100 && queuedBytes(tcb) > 0; i++) {
+      peer.send();
+      world.advance(100 * MILLISECOND);
+      t.true(peer.takeAll().every((seen) => seen.length <= 960));
+    }
+    t.is(queuedBytes(tcb), 0);
+    // A connection that is made now knows.
+    const { tcb: next } = world.accept();
+    t.is(next.mssBytes, 960);
+    // RFC 1191 6.3: after ten minutes the link's MTU is tried again.
+    world.advance(601 * SECOND);
+    t.is(world.accept().tcb.mssBytes, 1460);
+  },
+);
 
 simulate('Karn: what fragmentation needed has sent again is not timed', (t, world) => {
   const { peer, user, tcb } = world.accept();
@@ -197,27 +206,35 @@ simulate('addresses that are no other host: ENETUNREACH', (t, world) => {
   }
 });
 
-simulate('a gateway is the next hop of what is off the link', (t, world) => {
-  world.arpAnswers = new Set([GATEWAY]);
-  const { user, peer } = dial(world, OFF_LINK);
-  t.deepEqual(peer.lines(), ['S 0:0(0)']);
-  peer.send({ flags: 'SA', mss: 1460 });
-  t.true(user.connected);
-  world.call(() => user.connection !== null && user.send(user.connection, 10));
-  t.is(peer.takeAll().at(-1)?.length, 10);
-  peer.send({ ack: 11 });
-}, { gateway: GATEWAY });
+simulate(
+  'a gateway is the next hop of what is off the link',
+  (t, world) => {
+    world.arpAnswers = new Set([GATEWAY]);
+    const { user, peer } = dial(world, OFF_LINK);
+    t.deepEqual(peer.lines(), ['S 0:0(0)']);
+    peer.send({ flags: 'SA', mss: 1460 });
+    t.true(user.connected);
+    world.call(() => user.connection !== null && user.send(user.connection, 10));
+    t.is(peer.takeAll().at(-1)?.length, 10);
+    peer.send({ ack: 11 });
+  },
+  { gateway: GATEWAY },
+);
 
-simulate('a gateway that does not answer: EHOSTUNREACH for all that goes through it', (t, world) => {
-  world.arpAnswers = new Set([world.peerAddress]);
-  const far = dial(world, OFF_LINK);
-  const farther = dial(world, OFF_LINK + 1);
-  const near = dial(world);
-  world.advance(3500 * MILLISECOND);
-  t.is(far.user.error, 'EHOSTUNREACH');
-  t.is(farther.user.error, 'EHOSTUNREACH');
-  t.is(near.tcb.state, SYN_SENT);
-}, { gateway: GATEWAY });
+simulate(
+  'a gateway that does not answer: EHOSTUNREACH for all that goes through it',
+  (t, world) => {
+    world.arpAnswers = new Set([world.peerAddress]);
+    const far = dial(world, OFF_LINK);
+    const farther = dial(world, OFF_LINK + 1);
+    const near = dial(world);
+    world.advance(3500 * MILLISECOND);
+    t.is(far.user.error, 'EHOSTUNREACH');
+    t.is(farther.user.error, 'EHOSTUNREACH');
+    t.is(near.tcb.state, SYN_SENT);
+  },
+  { gateway: GATEWAY },
+);
 
 simulate('a SYN from where no route leads is dropped and leaves nothing', (t, world) => {
   const listener = world.listen(new TestUser(world));

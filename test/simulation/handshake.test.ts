@@ -223,25 +223,28 @@ simulate('refused by the peer', (t, world) => {
   t.deepEqual(peer.lines(), []);
 });
 
-simulate('SYN-SENT: a SYN-ACK that acknowledges something else is reset, and the right one still connects', (t, world) => {
-  const user = new TestUser(world);
-  const peer = new RawPeer(world, { port: 8080 });
-  world.host.tcp.connect(peer.address, peer.port, user);
-  world.call(() => {});
-  peer.takeAll();
-  // RFC 9293 3.10.7.3, first; 3.5.1 figure 8: an old connection's SYN-ACK.
-  for (const ack of [0, 2, -5000, 5000]) {
-    peer.send({ flags: 'SA', seq: 0, ack, mss: 1460 });
-    const seen = peer.take();
-    t.is(seen.flags, 'R');
-    t.is(seen.seq, ack);
-  }
-  // An ACK alone, acceptable or not, does nothing (fifth).
-  peer.send({ flags: 'A', seq: 1, ack: 1 });
-  t.deepEqual(peer.lines(), []);
-  peer.send({ flags: 'SA', seq: 0, ack: 1, mss: 1460 });
-  t.deepEqual(user.history, ['connected']);
-});
+simulate(
+  'SYN-SENT: a SYN-ACK that acknowledges something else is reset, and the right one still connects',
+  (t, world) => {
+    const user = new TestUser(world);
+    const peer = new RawPeer(world, { port: 8080 });
+    world.host.tcp.connect(peer.address, peer.port, user);
+    world.call(() => {});
+    peer.takeAll();
+    // RFC 9293 3.10.7.3, first; 3.5.1 figure 8: an old connection's SYN-ACK.
+    for (const ack of [0, 2, -5000, 5000]) {
+      peer.send({ flags: 'SA', seq: 0, ack, mss: 1460 });
+      const seen = peer.take();
+      t.is(seen.flags, 'R');
+      t.is(seen.seq, ack);
+    }
+    // An ACK alone, acceptable or not, does nothing (fifth).
+    peer.send({ flags: 'A', seq: 1, ack: 1 });
+    t.deepEqual(peer.lines(), []);
+    peer.send({ flags: 'SA', seq: 0, ack: 1, mss: 1460 });
+    t.deepEqual(user.history, ['connected']);
+  },
+);
 
 simulate('LISTEN: only a SYN without ACK or RST opens a connection', (t, world) => {
   world.listen(new TestUser(world));
@@ -283,16 +286,20 @@ simulate('backlog full: a SYN is dropped without a word and gets in when there i
   t.is(listener.halfOpen, 0);
 });
 
-simulate('too many connections: a SYN is dropped without a word', (t, world) => {
-  world.listen(() => new TestUser(world));
-  const peers = Array.from({ length: 4 }, () => new RawPeer(world));
-  for (const peer of peers) peer.send({ flags: 'S', mss: 1460 });
-  t.deepEqual(
-    peers.map((peer) => peer.takeAll().length),
-    [1, 1, 1, 0],
-  );
-  t.is(world.host.tcp.connect(world.peerAddress, 99, new TestUser(world)), null);
-}, { settings: { maxConnections: 3 } });
+simulate(
+  'too many connections: a SYN is dropped without a word',
+  (t, world) => {
+    world.listen(() => new TestUser(world));
+    const peers = Array.from({ length: 4 }, () => new RawPeer(world));
+    for (const peer of peers) peer.send({ flags: 'S', mss: 1460 });
+    t.deepEqual(
+      peers.map((peer) => peer.takeAll().length),
+      [1, 1, 1, 0],
+    );
+    t.is(world.host.tcp.connect(world.peerAddress, 99, new TestUser(world)), null);
+  },
+  { settings: { maxConnections: 3 } },
+);
 
 simulate('SYN-RECEIVED: another SYN in the window is challenged, and one outside it is acknowledged', (t, world) => {
   const user = new TestUser(world);
@@ -462,4 +469,47 @@ simulate('RFC 6528: two connections in a row differ in ISN, the later one of a p
     world.advance(1000);
   }
   for (let i = 1; i < seen.length; i++) t.is(((seen[i] ?? 0) - (seen[i - 1] ?? 0)) | 0, 250);
+});
+
+simulate('a SYN from an address that is no other host is dropped without a word', (t, world) => {
+  const listener = world.listen(new TestUser(world));
+  // RFC 9293 3.9.2.3, MUST-57 and MUST-63; our own address is the "land" attack.
+  for (const address of [world.hostAddress, 0x7f000001, 0xe0000001 | 0, 0xffffffff | 0, 0x0a0000ff, 0x0a000000, 0]) {
+    const peer = new RawPeer(world, { address, port: 80 });
+    peer.send({ flags: 'S', mss: 1460 });
+    t.deepEqual(peer.lines(), []);
+  }
+  t.is(listener.halfOpen, 0);
+  t.is(world.host.tcp.liveConnections, 0);
+});
+
+simulate('a half-open connection: the peer has forgotten it and opens it anew', (t, world) => {
+  const { peer, user } = world.accept();
+  peer.send({ data: 100 });
+  peer.takeAll();
+  const again = new TestUser(world);
+  world.listen(again);
+  // RFC 9293 3.5.1 figure 9: SYN, ACK, RST, SYN.
+  const reborn = new RawPeer(world, { port: peer.port, iss: peer.iss + 500_000_000 });
+  reborn.send({ flags: 'S', mss: 1460 });
+  const ack = reborn.take();
+  t.is(ack.flags, 'A');
+  t.is(ack.rawAck, peer.iss + 101);
+  reborn.send({ flags: 'R', seq: ack.ack });
+  t.is(user.error, 'ECONNRESET');
+  t.deepEqual(reborn.lines(), []);
+  reborn.send({ flags: 'S', seq: 0, mss: 1460 });
+  t.is(reborn.take().flags, 'SA');
+  reborn.send({ seq: 1 });
+  t.true(again.connected);
+});
+
+simulate('a half-open connection: we have forgotten it, and the peer learns that', (t, world) => {
+  world.listen(new TestUser(world));
+  const peer = new RawPeer(world);
+  // RFC 9293 3.5.1 figure 10.
+  peer.send({ flags: 'A', seq: 5000, ack: 7000, data: 100 });
+  const reset = peer.take();
+  t.is(reset.flags, 'R');
+  t.is(reset.rawSeq, 7000);
 });

@@ -163,7 +163,8 @@ class Model {
       return;
     }
     if (action.kind.endsWith('time')) {
-      const most = { 'a little time': 60 * MILLISECOND, 'some time': 2 * SECOND }[action.kind as string] ?? 200 * SECOND;
+      const most =
+        { 'a little time': 60 * MILLISECOND, 'some time': 2 * SECOND }[action.kind as string] ?? 200 * SECOND;
       this.world.advance(1 + Math.floor((most * n) / 20_000));
       return;
     }
@@ -276,7 +277,11 @@ class Model {
       case 'syn':
         // A new incarnation would be another connection.
         if (isGone(line) || this.batching) return;
-        peer.queue({ flags: m % 2 === 0 ? 'S' : 'SA', seq: line.user.connected ? ([0, peer.sndNxt, n][m % 3] ?? 0) : 0, ack: 1 });
+        peer.queue({
+          flags: m % 2 === 0 ? 'S' : 'SA',
+          seq: line.user.connected ? ([0, peer.sndNxt, n][m % 3] ?? 0) : 0,
+          ack: 1,
+        });
         break;
       case 'any segment':
         this.anySegment(line, n, m);
@@ -338,8 +343,14 @@ class Model {
     // The kernel of reliability: nothing waits without something that will wake it.
     assert(armed || !(inFlight || waiting || tcb.state === SYN_SENT), `${name}something waits and no timer runs`);
     assert(!armed || inFlight || waiting, `${name}a timer runs for nothing`);
-    assert(timers.isArmed(tcb.delayedAckTimer) === tcb.ackDelayed, `${name}delayed ACK ${tcb.ackDelayed} and its timer`);
-    assert(!tcb.ackNow && !tcb.synNow && !tcb.probeNow && !tcb.retransmitOne && !tcb.keepAliveNow, `${name}unsent marks`);
+    assert(
+      timers.isArmed(tcb.delayedAckTimer) === tcb.ackDelayed,
+      `${name}delayed ACK ${tcb.ackDelayed} and its timer`,
+    );
+    assert(
+      !tcb.ackNow && !tcb.synNow && !tcb.probeNow && !tcb.retransmitOne && !tcb.keepAliveNow,
+      `${name}unsent marks`,
+    );
     assert(tcb.duplicateAcksOwed === 0, `${name}duplicate ACKs unsent`);
   }
 
@@ -398,5 +409,7 @@ test(`${RUNS} random runs of up to ${STEPS} steps`, (t) => {
   const replay = `EXONET_SEED=${result.seed} EXONET_PATH=${result.counterexamplePath} npx ava test/simulation/model.test.ts`;
   const [opening, rest] = result.counterexample ?? [null, []];
   const steps = [opening, ...rest].map((step) => JSON.stringify(step)).join('\n');
-  t.fail(`${result.errorInstance instanceof Error ? result.errorInstance.message : 'failed'}\nreplay: ${replay}\n${steps}`);
+  t.fail(
+    `${result.errorInstance instanceof Error ? result.errorInstance.message : 'failed'}\nreplay: ${replay}\n${steps}`,
+  );
 });

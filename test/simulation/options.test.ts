@@ -252,7 +252,14 @@ simulate('a forged timestamp does not shut the peer out', (t, world) => {
   // Within the last half megabyte of sequence numbers, or the window, but with an acknowledgment nobody could give.
   for (const flags of ['', 'A', 'S', 'SA', 'R', 'RA', 'F', 'FA']) {
     for (const seq of [1, -100, 500]) {
-      for (const ack of [-1_000_000, 1_000_000]) peer.send({ flags: flags, seq: flags.includes('R') && seq === 1 ? 2 : seq, ack, data: 1, timestamps: [future, 1] });
+      for (const ack of [-1_000_000, 1_000_000])
+        peer.send({
+          flags: flags,
+          seq: flags.includes('R') && seq === 1 ? 2 : seq,
+          ack,
+          data: 1,
+          timestamps: [future, 1],
+        });
     }
   }
   peer.takeAll();

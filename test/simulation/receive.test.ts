@@ -1,6 +1,7 @@
 /** The receive side under every kind of arrival: order, overlap, gaps, small pieces, readers who do not read. */
-import { closeSend, readableBytes } from '../../src/tcp/calls.ts';
+
 import { SeededRandom } from '../../src/runtime/random.ts';
+import { closeSend, readableBytes } from '../../src/tcp/calls.ts';
 import { pattern } from '../support/raw-peer.ts';
 import { MILLISECOND, SECOND } from '../support/raw-world.ts';
 import { simulate } from '../support/simulate.ts';
@@ -28,33 +29,37 @@ simulate('segments in any order, repeated and overlapping, make one stream', (t,
   }
 });
 
-simulate('a slow reader gets the same stream', (t, world) => {
-  const random = new SeededRandom(7);
-  const { peer, user, tcb } = world.accept({ iss: -5000 });
-  user.reads = false;
-  const total = 200_000;
-  let next = 1;
-  let steps = 0;
-  while (user.receivedBytes < total && steps++ < 5000) {
-    const last = peer.takeAll().at(-1);
-    const edge = last === undefined ? next + 1000 : last.ack + last.window;
-    if (last !== undefined) next = last.ack;
-    for (let i = 0; i < 5 && next < edge && next <= total; i++) {
-      const data = Math.min(1 + random.below(1460), edge - next, total + 1 - next);
-      if (random.chance(0.8)) peer.queue({ seq: next, ack: 1, data });
-      next += data;
+simulate(
+  'a slow reader gets the same stream',
+  (t, world) => {
+    const random = new SeededRandom(7);
+    const { peer, user, tcb } = world.accept({ iss: -5000 });
+    user.reads = false;
+    const total = 200_000;
+    let next = 1;
+    let steps = 0;
+    while (user.receivedBytes < total && steps++ < 5000) {
+      const last = peer.takeAll().at(-1);
+      const edge = last === undefined ? next + 1000 : last.ack + last.window;
+      if (last !== undefined) next = last.ack;
+      for (let i = 0; i < 5 && next < edge && next <= total; i++) {
+        const data = Math.min(1 + random.below(1460), edge - next, total + 1 - next);
+        if (random.chance(0.8)) peer.queue({ seq: next, ack: 1, data });
+        next += data;
+      }
+      world.settle();
+      if (random.chance(0.5)) world.call(() => user.read(tcb, random.below(3000)));
+      world.advance(50 * MILLISECOND);
+      if (peer.inbox.length === 0) peer.send({ seq: 0, ack: 1 });
+      world.advance(500 * MILLISECOND);
+      t.true(readableBytes(tcb) <= 8192);
+      t.true(world.host.tcp.receiveMemory.usedBytes <= 8192);
     }
-    world.settle();
-    if (random.chance(0.5)) world.call(() => user.read(tcb, random.below(3000)));
-    world.advance(50 * MILLISECOND);
-    if (peer.inbox.length === 0) peer.send({ seq: 0, ack: 1 });
-    world.advance(500 * MILLISECOND);
-    t.true(readableBytes(tcb) <= 8192);
-    t.true(world.host.tcp.receiveMemory.usedBytes <= 8192);
-  }
-  t.is(user.receivedBytes, total);
-  t.true(user.isIntact);
-}, { settings: { receiveBufferBytes: 8192 } });
+    t.is(user.receivedBytes, total);
+    t.true(user.isIntact);
+  },
+  { settings: { receiveBufferBytes: 8192 } },
+);
 
 simulate('what was readable once never changes, whatever overlaps it says', (t, world) => {
   const { peer, user, tcb } = world.accept();
@@ -133,51 +138,59 @@ simulate('with all gaps taken, what joins two ranges is still kept', (t, world) 
   t.is(user.receivedBytes, 130);
 });
 
-simulate('text beyond the window is cut off', (t, world) => {
-  const { peer, user, tcb } = world.accept();
-  user.reads = false;
-  peer.send({ seq: 4001, data: 1000 });
-  for (let seq = 1; seq < 4000; seq += 1000) peer.send({ seq, data: 1000 });
-  t.is(readableBytes(tcb), 4096);
-  world.advance(50 * MILLISECOND);
-  t.is(peer.takeAll().at(-1)?.ack, 4097);
-  t.true(world.host.tcp.receiveMemory.usedBytes <= 4096);
-}, { settings: { receiveBufferBytes: 4096 } });
+simulate(
+  'text beyond the window is cut off',
+  (t, world) => {
+    const { peer, user, tcb } = world.accept();
+    user.reads = false;
+    peer.send({ seq: 4001, data: 1000 });
+    for (let seq = 1; seq < 4000; seq += 1000) peer.send({ seq, data: 1000 });
+    t.is(readableBytes(tcb), 4096);
+    world.advance(50 * MILLISECOND);
+    t.is(peer.takeAll().at(-1)?.ack, 4097);
+    t.true(world.host.tcp.receiveMemory.usedBytes <= 4096);
+  },
+  { settings: { receiveBufferBytes: 4096 } },
+);
 
-simulate('no memory: text is refused as if it were lost, readers are served, others are not harmed', (t, world) => {
-  // 16 blocks of 4096 for 20 readers who do not read.
-  const greedy = Array.from({ length: 20 }, () => {
-    const connected = world.accept();
-    connected.user.reads = false;
-    return connected;
-  });
-  const reader = world.accept();
-  for (const { peer } of greedy) for (let i = 0; i < 4; i++) peer.send({ data: 1024 });
-  t.true(world.host.tcp.receiveMemory.usedBytes <= 65_536);
-  // Someone who reads needs no memory.
-  for (let i = 0; i < 20; i++) reader.peer.send({ data: 1024 });
-  t.is(reader.user.receivedBytes, 20 * 1024);
-  // Those refused were not acknowledged, and get it in when there is room.
-  world.advance(50 * MILLISECOND);
-  const refused = greedy.filter(({ peer }) => (peer.log.at(-1)?.ack ?? 1) < 4097);
-  t.true(refused.length >= 4);
-  t.true(refused.every(({ user }) => !user.closed));
-  for (const { user, tcb } of greedy) {
-    world.call(() => user.read(tcb));
-    user.reads = true;
-  }
-  for (const { peer, user } of refused) {
-    while (user.receivedBytes < 4096) {
-      const before = user.receivedBytes;
-      peer.send({ seq: before + 1, data: 1024 });
-      t.true(user.receivedBytes > before);
+simulate(
+  'no memory: text is refused as if it were lost, readers are served, others are not harmed',
+  (t, world) => {
+    // 16 blocks of 4096 for 20 readers who do not read.
+    const greedy = Array.from({ length: 20 }, () => {
+      const connected = world.accept();
+      connected.user.reads = false;
+      return connected;
+    });
+    const reader = world.accept();
+    for (const { peer } of greedy) for (let i = 0; i < 4; i++) peer.send({ data: 1024 });
+    t.true(world.host.tcp.receiveMemory.usedBytes <= 65_536);
+    // Someone who reads needs no memory.
+    for (let i = 0; i < 20; i++) reader.peer.send({ data: 1024 });
+    t.is(reader.user.receivedBytes, 20 * 1024);
+    // Those refused were not acknowledged, and get it in when there is room.
+    world.advance(50 * MILLISECOND);
+    const refused = greedy.filter(({ peer }) => (peer.log.at(-1)?.ack ?? 1) < 4097);
+    t.true(refused.length >= 4);
+    t.true(refused.every(({ user }) => !user.closed));
+    for (const { user, tcb } of greedy) {
+      world.call(() => user.read(tcb));
+      user.reads = true;
     }
-  }
-  for (const { user } of greedy) {
-    t.is(user.receivedBytes, 4096);
-    t.true(user.isIntact);
-  }
-}, { settings: { receiveBufferBytes: 4096, receivePoolBytes: 65_536 } });
+    for (const { peer, user } of refused) {
+      while (user.receivedBytes < 4096) {
+        const before = user.receivedBytes;
+        peer.send({ seq: before + 1, data: 1024 });
+        t.true(user.receivedBytes > before);
+      }
+    }
+    for (const { user } of greedy) {
+      t.is(user.receivedBytes, 4096);
+      t.true(user.isIntact);
+    }
+  },
+  { settings: { receiveBufferBytes: 4096, receivePoolBytes: 65_536 } },
+);
 
 simulate('a user that never reads: the peer is blocked, memory is bounded, others are not affected', (t, world) => {
   const stuck = world.accept({ windowScale: 7 });
@@ -245,18 +258,22 @@ simulate('a reader who stops half-way through a turn finds the rest', (t, world)
   t.true(user.isIntact);
 });
 
-simulate('a FIN with memory exhausted: an end in order, or an error, but not a stream that is cut', (t, world) => {
-  const user = new TestUser(world);
-  const blocker = world.accept();
-  blocker.user.reads = false;
-  for (let i = 0; i < 4; i++) blocker.peer.send({ data: 1024 });
-  t.is(world.host.tcp.receiveMemory.usedBytes, 4096);
-  user.reads = false;
-  const { peer, tcb } = world.accept({ user });
-  peer.send({ flags: 'FA', data: 1000 });
-  world.call(() => closeSend(tcb));
-  peer.send();
-  world.advance(SECOND);
-  if (!user.closed) world.call(() => user.read(tcb));
-  t.true(user.error !== '' || user.receivedBytes === 1000 || !user.closed);
-}, { settings: { receiveBufferBytes: 4096, receivePoolBytes: 4096 } });
+simulate(
+  'a FIN with memory exhausted: an end in order, or an error, but not a stream that is cut',
+  (t, world) => {
+    const user = new TestUser(world);
+    const blocker = world.accept();
+    blocker.user.reads = false;
+    for (let i = 0; i < 4; i++) blocker.peer.send({ data: 1024 });
+    t.is(world.host.tcp.receiveMemory.usedBytes, 4096);
+    user.reads = false;
+    const { peer, tcb } = world.accept({ user });
+    peer.send({ flags: 'FA', data: 1000 });
+    world.call(() => closeSend(tcb));
+    peer.send();
+    world.advance(SECOND);
+    if (!user.closed) world.call(() => user.read(tcb));
+    t.true(user.error !== '' || user.receivedBytes === 1000 || !user.closed);
+  },
+  { settings: { receiveBufferBytes: 4096, receivePoolBytes: 4096 } },
+);

@@ -101,7 +101,7 @@ simulate('the timer starts over when new text is acknowledged and stops with the
   world.advance(SECOND);
   const [again] = peer.takeAll();
   t.is(again?.seq, 1 + MSS);
-  assertOnTime(t, again?.timeUs ?? 0, ackUs + MIN_RTO_US + 150 * MILLISECOND / 8, 'the second segment');
+  assertOnTime(t, again?.timeUs ?? 0, ackUs + MIN_RTO_US + (150 * MILLISECOND) / 8, 'the second segment');
   peer.send(ackOf(2));
   // RFC 6298 5.2.
   world.advance(100 * SECOND);
@@ -354,6 +354,25 @@ simulate('NewReno: a partial ACK has the next hole sent again, a full ACK ends i
   t.is(world.host.tcp.counters.get('segmentsRetransmitted'), 3);
 });
 
+simulate('NewReno: only the first partial ACK of a recovery starts the timer over', (t, world) => {
+  const { peer, user, tcb } = open(world);
+  world.call(() => user.send(tcb, 10 * MSS));
+  peer.takeAll();
+  for (let i = 0; i < 3; i++) peer.send(ackOf(0));
+  // Every second segment is lost: one hole is mended in a round trip (RFC 6582 3.2 step 3, the impatient variant).
+  world.advance(150 * MILLISECOND);
+  const firstUs = world.nowUs;
+  peer.send(ackOf(2));
+  world.advance(150 * MILLISECOND);
+  peer.send(ackOf(4));
+  peer.takeAll();
+  t.is(world.host.tcp.counters.get('timeouts'), 0);
+  world.runUntil(() => world.host.tcp.counters.get('timeouts') > 0, SECOND);
+  world.settle();
+  assertOnTime(t, world.nowUs, firstUs + MIN_RTO_US);
+  t.deepEqual(numbers(peer.takeAll()), [4]);
+});
+
 simulate('NewReno: a partial and the full ACK in one turn have nothing sent again', (t, world) => {
   const { peer, user, tcb } = open(world);
   world.call(() => user.send(tcb, 10 * MSS));
@@ -492,32 +511,36 @@ simulate('progress keeps a connection alive however often a time-out comes', (t,
   t.is(queuedBytes(tcb), 0);
 });
 
-simulate('fast retransmit works beyond two gigabytes', (t, world) => {
-  const { peer, user, tcb } = open(world);
-  peer.keepsPayload = false;
-  const block = 512 * 1024;
-  const total = 2 ** 31 + 64 * block;
-  let acked = 0;
-  const at = world.pattern(block);
-  t.truthy(at);
-  // The peer acknowledges everything at once; no loss, so `recover` is the ISS all the while.
-  while (acked < total) {
+simulate(
+  'fast retransmit works beyond two gigabytes',
+  (t, world) => {
+    const { peer, user, tcb } = open(world);
+    peer.keepsPayload = false;
+    const block = 512 * 1024;
+    const total = 2 ** 31 + 64 * block;
+    let acked = 0;
+    const at = world.pattern(block);
+    t.truthy(at);
+    // The peer acknowledges everything at once; no loss, so `recover` is the ISS all the while.
+    while (acked < total) {
+      world.call(() => {
+        user.sentBytes = 0;
+        user.send(tcb, block);
+      });
+      for (let i = 0; i < 1000 && queuedBytes(tcb) > 0; i++) peer.send();
+      acked += block;
+      peer.takeAll();
+      peer.log.splice(0);
+    }
     world.call(() => {
       user.sentBytes = 0;
-      user.send(tcb, block);
+      user.send(tcb, 10 * MSS);
     });
-    for (let i = 0; i < 1000 && queuedBytes(tcb) > 0; i++) peer.send();
-    acked += block;
+    const first = peer.take().seq;
     peer.takeAll();
-    peer.log.splice(0);
-  }
-  world.call(() => {
-    user.sentBytes = 0;
-    user.send(tcb, 10 * MSS);
-  });
-  const first = peer.take().seq;
-  peer.takeAll();
-  for (let i = 0; i < 3; i++) peer.send({ ack: first });
-  t.is(peer.takeAll()[0]?.seq, first);
-  t.is(world.host.tcp.counters.get('fastRetransmits'), 1);
-}, { link: { offload: true } });
+    for (let i = 0; i < 3; i++) peer.send({ ack: first });
+    t.is(peer.takeAll()[0]?.seq, first);
+    t.is(world.host.tcp.counters.get('fastRetransmits'), 1);
+  },
+  { link: { offload: true } },
+);

@@ -106,16 +106,20 @@ simulate('without timestamps, a SYN that has one is judged by its sequence numbe
   t.is(newer.take().flags, 'SA');
 });
 
-simulate('the oldest record makes room for a new one', (t, world) => {
-  const peers = [inTimeWait(world), inTimeWait(world), inTimeWait(world)];
-  t.is(world.host.tcp.timeWait.live, 2);
-  t.is(world.host.tcp.counters.get('timeWaitEvicted'), 1);
-  const answers = peers.map((peer) => {
-    peer.send({ flags: 'FA', seq: 2 });
-    return peer.take().flags;
-  });
-  t.deepEqual(answers, ['R', 'A', 'A']);
-}, { settings: { maxTimeWait: 2 } });
+simulate(
+  'the oldest record makes room for a new one',
+  (t, world) => {
+    const peers = [inTimeWait(world), inTimeWait(world), inTimeWait(world)];
+    t.is(world.host.tcp.timeWait.live, 2);
+    t.is(world.host.tcp.counters.get('timeWaitEvicted'), 1);
+    const answers = peers.map((peer) => {
+      peer.send({ flags: 'FA', seq: 2 });
+      return peer.take().flags;
+    });
+    t.deepEqual(answers, ['R', 'A', 'A']);
+  },
+  { settings: { maxTimeWait: 2 } },
+);
 
 simulate('an active open to the same place takes another port', (t, world) => {
   const ports = new Set<number>();

@@ -1,6 +1,14 @@
 /** Which segments a synchronized connection believes (RFC 9293 section 3.10.7.4, first to fifth; RFC 5961). */
 import { close, closeSend, queuedBytes } from '../../src/tcp/calls.ts';
-import { CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, STATE_NAMES } from '../../src/tcp/state.ts';
+import {
+  CLOSE_WAIT,
+  CLOSING,
+  ESTABLISHED,
+  FIN_WAIT_1,
+  FIN_WAIT_2,
+  LAST_ACK,
+  STATE_NAMES,
+} from '../../src/tcp/state.ts';
 import { pattern, type RawPeer } from '../support/raw-peer.ts';
 import { type Connected, MILLISECOND, type RawWorld, SECOND } from '../support/raw-world.ts';
 import { simulate } from '../support/simulate.ts';
@@ -90,18 +98,21 @@ for (const state of STATES) {
     t.false(user.closed);
   });
 
-  simulate(`${name}: an ACK of what was never sent, or too old, is answered with an ACK and its text dropped`, (t, world) => {
-    const { peer, user, tcb } = enter(world, state);
-    const answer = [`A ${peer.rcvNxt}:${peer.rcvNxt}(0) ack ${peer.sndNxt}`];
-    const seq = peer.sndNxt;
-    // RFC 5961 5.2: (SND.UNA - MAX.SND.WND) =< SEG.ACK =< SND.NXT.
-    for (const ack of [peer.rcvNxt + 1, peer.rcvNxt + 1_000_000, ackIn(state) - WINDOW - 1, -1_000_000]) {
-      peer.send({ seq, ack, data: 10 });
-      t.deepEqual(peer.lines(), answer, `ack ${ack}`);
-    }
-    t.is(user.receivedBytes, 0);
-    t.is(tcb.state, state);
-  });
+  simulate(
+    `${name}: an ACK of what was never sent, or too old, is answered with an ACK and its text dropped`,
+    (t, world) => {
+      const { peer, user, tcb } = enter(world, state);
+      const answer = [`A ${peer.rcvNxt}:${peer.rcvNxt}(0) ack ${peer.sndNxt}`];
+      const seq = peer.sndNxt;
+      // RFC 5961 5.2: (SND.UNA - MAX.SND.WND) =< SEG.ACK =< SND.NXT.
+      for (const ack of [peer.rcvNxt + 1, peer.rcvNxt + 1_000_000, ackIn(state) - WINDOW - 1, -1_000_000]) {
+        peer.send({ seq, ack, data: 10 });
+        t.deepEqual(peer.lines(), answer, `ack ${ack}`);
+      }
+      t.is(user.receivedBytes, 0);
+      t.is(tcb.state, state);
+    },
+  );
 
   simulate(`${name}: a segment without ACK is dropped without a word`, (t, world) => {
     const { peer, user, tcb } = enter(world, state);
@@ -126,68 +137,84 @@ simulate('a repeated ACK is no reason to drop the text that comes with it', (t, 
   t.true(user.isIntact);
 });
 
-simulate('a reset that is exact counts with a closed window, too', (t, world) => {
-  const { peer, user } = world.accept();
-  user.reads = false;
-  fill(peer, 4096);
-  world.advance(50 * MILLISECOND);
-  t.is(peer.takeAll().at(-1)?.window, 0);
-  // RFC 9293 3.10.7.4, MUST-66.
-  peer.send({ flags: 'R', seq: 4096 });
-  peer.send({ flags: 'R', seq: 4098 });
-  t.false(user.closed);
-  peer.send({ flags: 'R', seq: 4097 });
-  t.is(user.error, 'ECONNRESET');
-}, { settings: { receiveBufferBytes: 4096 } });
+simulate(
+  'a reset that is exact counts with a closed window, too',
+  (t, world) => {
+    const { peer, user } = world.accept();
+    user.reads = false;
+    fill(peer, 4096);
+    world.advance(50 * MILLISECOND);
+    t.is(peer.takeAll().at(-1)?.window, 0);
+    // RFC 9293 3.10.7.4, MUST-66.
+    peer.send({ flags: 'R', seq: 4096 });
+    peer.send({ flags: 'R', seq: 4098 });
+    t.false(user.closed);
+    peer.send({ flags: 'R', seq: 4097 });
+    t.is(user.error, 'ECONNRESET');
+  },
+  { settings: { receiveBufferBytes: 4096 } },
+);
 
-simulate('an ACK counts with a closed window, too', (t, world) => {
-  const { peer, user, tcb } = world.accept();
-  user.reads = false;
-  fill(peer, 4096);
-  world.call(() => user.send(tcb, 1000));
-  peer.takeAll();
-  // RFC 9293 3.10.7.4, first: "special allowance should be made to accept valid ACKs".
-  peer.send({ seq: 4097, ack: 501 });
-  t.is(queuedBytes(tcb), 500);
-  // On a window probe as well.
-  peer.send({ seq: 4097, ack: 1001, data: 1 });
-  t.deepEqual(user.released, [0]);
-}, { settings: { receiveBufferBytes: 4096 } });
+simulate(
+  'an ACK counts with a closed window, too',
+  (t, world) => {
+    const { peer, user, tcb } = world.accept();
+    user.reads = false;
+    fill(peer, 4096);
+    world.call(() => user.send(tcb, 1000));
+    peer.takeAll();
+    // RFC 9293 3.10.7.4, first: "special allowance should be made to accept valid ACKs".
+    peer.send({ seq: 4097, ack: 501 });
+    t.is(queuedBytes(tcb), 500);
+    // On a window probe as well.
+    peer.send({ seq: 4097, ack: 1001, data: 1 });
+    t.deepEqual(user.released, [0]);
+  },
+  { settings: { receiveBufferBytes: 4096 } },
+);
 
 function fill(peer: RawPeer, bytes: number): void {
   for (let sent = 0; sent < bytes; sent += 1024) peer.send({ data: 1024 });
 }
 
-simulate('the window has two edges', (t, world) => {
-  const { peer, user } = world.accept();
-  user.reads = false;
-  peer.takeAll();
-  // The last byte in the window is taken, the next is not (RFC 9293 3.4, table 6).
-  peer.send({ seq: 4096, data: 1 });
-  t.deepEqual(peer.lines(), ['A 1:1(0) ack 1']);
-  t.is(world.host.tcp.drops.get('tcp-sequence'), 0);
-  peer.send({ seq: 4097, data: 1 });
-  t.deepEqual(peer.lines(), ['A 1:1(0) ack 1']);
-  t.is(world.host.tcp.drops.get('tcp-sequence'), 1);
-  // Text before and after the window is cut off, what lies within is taken.
-  peer.send({ seq: -99, data: Buffer.concat([Buffer.alloc(100), pattern(0, 4296)]) });
-  t.deepEqual(peer.lines(), ['A 1:1(0) ack 4097']);
-  user.reads = true;
-  world.call(() => user.connection !== null && user.read(user.connection));
-  t.is(user.receivedBytes, 4096);
-  t.true(user.isIntact);
-}, { settings: { receiveBufferBytes: 4096 }, link: { mtu: 9000 } });
+simulate(
+  'the window has two edges',
+  (t, world) => {
+    const { peer, user } = world.accept();
+    user.reads = false;
+    peer.takeAll();
+    // The last byte in the window is taken, the next is not (RFC 9293 3.4, table 6).
+    peer.send({ seq: 4096, data: 1 });
+    t.deepEqual(peer.lines(), ['A 1:1(0) ack 1']);
+    t.is(world.host.tcp.drops.get('tcp-sequence'), 0);
+    peer.send({ seq: 4097, data: 1 });
+    t.deepEqual(peer.lines(), ['A 1:1(0) ack 1']);
+    t.is(world.host.tcp.drops.get('tcp-sequence'), 1);
+    // Text before and after the window is cut off, what lies within is taken.
+    peer.send({ seq: -99, data: Buffer.concat([Buffer.alloc(100), pattern(0, 4296)]) });
+    t.deepEqual(peer.lines(), ['A 1:1(0) ack 4097']);
+    user.reads = true;
+    world.call(() => user.connection !== null && user.read(user.connection));
+    t.is(user.receivedBytes, 4096);
+    t.true(user.isIntact);
+  },
+  { settings: { receiveBufferBytes: 4096 }, link: { mtu: 9000 } },
+);
 
-simulate('an ACK whose sequence number stands at the right edge of the window is heard', (t, world) => {
-  const { peer, user, tcb } = world.accept();
-  world.call(() => user.send(tcb, 1000));
-  peer.takeAll();
-  // The peer has sent all of its window and the first segment is lost: its pure ACKs carry SND.NXT, our right edge. RFC
-  // 9293's test would drop them until the hole is filled; Linux (tcp_sequence) takes them.
-  for (let seq = 1025; seq < 4097; seq += 1024) peer.send({ seq, ack: 1, data: 1024 });
-  peer.send({ seq: 4097, ack: 1001 });
-  t.deepEqual(user.released, [0]);
-}, { settings: { receiveBufferBytes: 4096 } });
+simulate(
+  'an ACK whose sequence number stands at the right edge of the window is heard',
+  (t, world) => {
+    const { peer, user, tcb } = world.accept();
+    world.call(() => user.send(tcb, 1000));
+    peer.takeAll();
+    // The peer has sent all of its window and the first segment is lost: its pure ACKs carry SND.NXT, our right edge. RFC
+    // 9293's test would drop them until the hole is filled; Linux (tcp_sequence) takes them.
+    for (let seq = 1025; seq < 4097; seq += 1024) peer.send({ seq, ack: 1, data: 1024 });
+    peer.send({ seq: 4097, ack: 1001 });
+    t.deepEqual(user.released, [0]);
+  },
+  { settings: { receiveBufferBytes: 4096 } },
+);
 
 simulate('unacceptable segments without text are answered at most twice a second, with text at once', (t, world) => {
   const { peer } = world.accept();
@@ -208,25 +235,33 @@ simulate('unacceptable segments without text are answered at most twice a second
   t.deepEqual(peer.lines(), ['A 1:1(0) ack 1']);
 });
 
-simulate('challenge ACKs are limited, and not to a number one can count on', (t, world) => {
-  const { peer } = world.accept();
-  const counts: number[] = [];
-  for (let second = 0; second < 6; second++) {
-    for (let i = 0; i < 400; i++) peer.send({ flags: 'R', seq: 2 + i });
-    counts.push(peer.takeAll().length);
-    world.advance(1100 * MILLISECOND);
-  }
-  // RFC 5961 section 7 and the remark of CVE-2016-5696.
-  for (const count of counts) t.true(count >= 50 && count <= 150, `${count} challenge ACKs`);
-  t.true(new Set(counts).size > 1);
-}, { settings: { challengeAcksPerSecond: 100 } });
+simulate(
+  'challenge ACKs are limited, and not to a number one can count on',
+  (t, world) => {
+    const { peer } = world.accept();
+    const counts: number[] = [];
+    for (let second = 0; second < 6; second++) {
+      for (let i = 0; i < 400; i++) peer.send({ flags: 'R', seq: 2 + i });
+      counts.push(peer.takeAll().length);
+      world.advance(1100 * MILLISECOND);
+    }
+    // RFC 5961 section 7 and the remark of CVE-2016-5696.
+    for (const count of counts) t.true(count >= 50 && count <= 150, `${count} challenge ACKs`);
+    t.true(new Set(counts).size > 1);
+  },
+  { settings: { challengeAcksPerSecond: 100 } },
+);
 
-simulate('a SYN flood on an established connection is answered within the limit', (t, world) => {
-  const { peer } = world.accept();
-  for (let i = 0; i < 2000; i++) peer.send({ flags: 'S', seq: -1_000_000 - i });
-  // RFC 5961 section 7 limits the ACKs that answer SYNs, whatever their sequence number.
-  t.true(peer.takeAll().length <= 150);
-}, { settings: { challengeAcksPerSecond: 100 } });
+simulate(
+  'a SYN flood on an established connection is answered within the limit',
+  (t, world) => {
+    const { peer } = world.accept();
+    for (let i = 0; i < 2000; i++) peer.send({ flags: 'S', seq: -1_000_000 - i });
+    // RFC 5961 section 7 limits the ACKs that answer SYNs, whatever their sequence number.
+    t.true(peer.takeAll().length <= 150);
+  },
+  { settings: { challengeAcksPerSecond: 100 } },
+);
 
 simulate('a bad checksum is dropped without a word', (t, world) => {
   const { peer, user } = world.accept();

@@ -30,7 +30,10 @@ simulate('a closed window is probed with one byte at 0.2, 0.4, 0.8 ... s, up to 
   let dueUs = startUs + RTO_US;
   let intervalUs = RTO_US;
   for (let i = 0; i < 40; i++) {
-    t.true(world.runUntil(() => peer.inbox.length > 0, 200 * SECOND), `probe ${i}`);
+    t.true(
+      world.runUntil(() => peer.inbox.length > 0, 200 * SECOND),
+      `probe ${i}`,
+    );
     const probe = peer.take();
     t.is(probe.seq, 1);
     t.is(probe.length, 1);
@@ -262,15 +265,19 @@ simulate('a reset can be heard by a peer whose window is closed', (t, world) => 
   t.is(reset.seq, 1);
 });
 
-simulate('keep-alive probes do not end while a window is closed', (t, world) => {
-  const { peer, user, tcb } = withWindow(world, 0);
-  world.call(() => user.send(tcb, 5000));
-  for (let i = 0; i < 50; i++) {
-    world.advance(10 * SECOND);
-    if (peer.takeAll().length > 0) peer.send({ ack: 1 });
-  }
-  t.false(user.closed);
-}, { settings: { keepAliveIdleUs: 30 * SECOND, keepAliveIntervalUs: 5 * SECOND, keepAliveProbes: 2 } });
+simulate(
+  'keep-alive probes do not end while a window is closed',
+  (t, world) => {
+    const { peer, user, tcb } = withWindow(world, 0);
+    world.call(() => user.send(tcb, 5000));
+    for (let i = 0; i < 50; i++) {
+      world.advance(10 * SECOND);
+      if (peer.takeAll().length > 0) peer.send({ ack: 1 });
+    }
+    t.false(user.closed);
+  },
+  { settings: { keepAliveIdleUs: 30 * SECOND, keepAliveIntervalUs: 5 * SECOND, keepAliveProbes: 2 } },
+);
 
 simulate('sender: no small segments while text is in flight and a full one does not fit', (t, world) => {
   const { peer, user, tcb } = withWindow(world, 2000);
@@ -295,38 +302,46 @@ simulate('sender: half of the largest window ever seen is worth a segment', (t, 
   t.deepEqual(lengths(peer.takeAll()), [500]);
 });
 
-simulate('receiver: the window is not opened by a few bytes', (t, world) => {
-  const { peer, user, tcb } = world.accept();
-  user.reads = false;
-  for (let sent = 0; sent < 8192; sent += 1024) peer.send({ data: 1024 });
-  world.advance(50 * MILLISECOND);
-  t.is(peer.takeAll().at(-1)?.window, 0);
-  // RFC 9293 3.8.6.2.2, MUST-39: min(half the buffer, a segment).
-  for (let read = 0; read < 1400; read += 100) world.call(() => user.read(tcb, 100));
-  t.deepEqual(peer.lines(), []);
-  // A probe meanwhile is answered with a closed window.
-  peer.send({ seq: 8193, data: 1 });
-  const answer = peer.take();
-  t.is(answer.window, 0);
-  t.is(answer.ack, 8193);
-  world.call(() => user.read(tcb, 3000));
-  const [update] = peer.takeAll();
-  t.is(update?.window, 4400);
-  t.is(update?.ack, 8193);
-}, { settings: { receiveBufferBytes: 8192 } });
+simulate(
+  'receiver: the window is not opened by a few bytes',
+  (t, world) => {
+    const { peer, user, tcb } = world.accept();
+    user.reads = false;
+    for (let sent = 0; sent < 8192; sent += 1024) peer.send({ data: 1024 });
+    world.advance(50 * MILLISECOND);
+    t.is(peer.takeAll().at(-1)?.window, 0);
+    // RFC 9293 3.8.6.2.2, MUST-39: min(half the buffer, a segment).
+    for (let read = 0; read < 1400; read += 100) world.call(() => user.read(tcb, 100));
+    t.deepEqual(peer.lines(), []);
+    // A probe meanwhile is answered with a closed window.
+    peer.send({ seq: 8193, data: 1 });
+    const answer = peer.take();
+    t.is(answer.window, 0);
+    t.is(answer.ack, 8193);
+    world.call(() => user.read(tcb, 3000));
+    const [update] = peer.takeAll();
+    t.is(update?.window, 4400);
+    t.is(update?.ack, 8193);
+  },
+  { settings: { receiveBufferBytes: 8192 } },
+);
 
-simulate('receiver: the window update comes once it is worth a segment, and is the only one', (t, world) => {
-  const { peer, user, tcb } = world.accept();
-  user.reads = false;
-  for (let sent = 0; sent < 32_768; sent += 1024) peer.send({ data: 1024 });
-  world.advance(50 * MILLISECOND);
-  t.is(peer.takeAll().at(-1)?.window, 0);
-  world.call(() => user.read(tcb));
-  t.deepEqual(
-    peer.takeAll().map((seen) => [seen.ack, seen.window]),
-    [[32_769, 32_768]],
-  );
-}, { settings: { receiveBufferBytes: 32_768 } });
+simulate(
+  'receiver: the window update comes once it is worth a segment, and is the only one',
+  (t, world) => {
+    const { peer, user, tcb } = world.accept();
+    user.reads = false;
+    for (let sent = 0; sent < 32_768; sent += 1024) peer.send({ data: 1024 });
+    world.advance(50 * MILLISECOND);
+    t.is(peer.takeAll().at(-1)?.window, 0);
+    world.call(() => user.read(tcb));
+    t.deepEqual(
+      peer.takeAll().map((seen) => [seen.ack, seen.window]),
+      [[32_769, 32_768]],
+    );
+  },
+  { settings: { receiveBufferBytes: 32_768 } },
+);
 
 simulate('receiver: the right edge never moves back', (t, world) => {
   const { peer, user, tcb } = world.accept({ windowScale: 7 });
@@ -348,27 +363,31 @@ simulate('receiver: the right edge never moves back', (t, world) => {
   }
 });
 
-simulate('receiver: a probe into a closed window is answered at once, and its byte is not kept', (t, world) => {
-  const { peer, user, tcb } = world.accept();
-  user.reads = false;
-  for (let sent = 0; sent < 4096; sent += 1024) peer.send({ data: 1024 });
-  world.advance(50 * MILLISECOND);
-  peer.takeAll();
-  for (let i = 0; i < 10; i++) {
-    peer.send({ seq: 4097, data: Buffer.from([i]) });
+simulate(
+  'receiver: a probe into a closed window is answered at once, and its byte is not kept',
+  (t, world) => {
+    const { peer, user, tcb } = world.accept();
+    user.reads = false;
+    for (let sent = 0; sent < 4096; sent += 1024) peer.send({ data: 1024 });
+    world.advance(50 * MILLISECOND);
+    peer.takeAll();
+    for (let i = 0; i < 10; i++) {
+      peer.send({ seq: 4097, data: Buffer.from([i]) });
+      t.deepEqual(peer.lines(), ['A 1:1(0) ack 4097']);
+    }
+    // Linux probes with an old number and no text.
+    world.advance(SECOND);
+    peer.send({ seq: 4096 });
     t.deepEqual(peer.lines(), ['A 1:1(0) ack 4097']);
-  }
-  // Linux probes with an old number and no text.
-  world.advance(SECOND);
-  peer.send({ seq: 4096 });
-  t.deepEqual(peer.lines(), ['A 1:1(0) ack 4097']);
-  user.reads = true;
-  world.call(() => user.read(tcb));
-  t.is(peer.takeAll().length, 1);
-  peer.send({ seq: 4097, data: 100 });
-  t.is(user.receivedBytes, 4196);
-  t.true(user.isIntact);
-}, { settings: { receiveBufferBytes: 4096 } });
+    user.reads = true;
+    world.call(() => user.read(tcb));
+    t.is(peer.takeAll().length, 1);
+    peer.send({ seq: 4097, data: 100 });
+    t.is(user.receivedBytes, 4196);
+    t.true(user.isIntact);
+  },
+  { settings: { receiveBufferBytes: 4096 } },
+);
 
 simulate('a peer that takes one byte at a time gets everything', (t, world) => {
   const { peer, user, tcb } = withWindow(world, 1);

@@ -2,11 +2,11 @@
 import test from 'ava';
 import { closeSend, queuedBytes } from '../../src/tcp/calls.ts';
 import { seqBits } from '../../src/tcp/sequence.ts';
+import { findLeaks } from '../support/leaks.ts';
 import { pattern, RawPeer } from '../support/raw-peer.ts';
 import { type Connected, MILLISECOND, type RawWorld, SECOND } from '../support/raw-world.ts';
 import { simulate } from '../support/simulate.ts';
 import { TestUser } from '../support/test-user.ts';
-import { findLeaks } from '../support/leaks.ts';
 import { Transfer } from '../support/transfer.ts';
 import { ADDRESS_B, World } from '../support/world.ts';
 
@@ -159,28 +159,32 @@ for (const [name, start] of EDGES) {
     t.is(peer.takeAll().at(-1)?.ack, BEFORE + 1);
   });
 
-  simulate(`the window of the host ends at ${name}`, (t, world) => {
-    const { peer, user, tcb } = world.accept({ iss: (start - 96) | 0 });
-    user.reads = false;
-    for (let i = 0; i < 4; i++) peer.send({ data: 1024 });
-    world.advance(50 * MILLISECOND);
-    const last = peer.takeAll().at(-1);
-    t.is(last?.ack, 4097);
-    t.is(last?.window, 0);
-    peer.send({ seq: 4097, data: 1 });
-    t.deepEqual(peer.lines(), ['A 1:1(0) ack 4097']);
-    peer.send({ flags: 'R', seq: 4098 });
-    peer.send({ flags: 'R', seq: 4096 });
-    t.false(user.closed);
-    world.call(() => user.read(tcb));
-    peer.send({ seq: 4097, data: 100 });
-    user.reads = true;
-    world.call(() => user.read(tcb));
-    t.is(user.receivedBytes, 4196);
-    t.true(user.isIntact);
-    peer.send({ flags: 'R', seq: 4197 });
-    t.is(user.error, 'ECONNRESET');
-  }, { settings: { receiveBufferBytes: 4096 } });
+  simulate(
+    `the window of the host ends at ${name}`,
+    (t, world) => {
+      const { peer, user, tcb } = world.accept({ iss: (start - 96) | 0 });
+      user.reads = false;
+      for (let i = 0; i < 4; i++) peer.send({ data: 1024 });
+      world.advance(50 * MILLISECOND);
+      const last = peer.takeAll().at(-1);
+      t.is(last?.ack, 4097);
+      t.is(last?.window, 0);
+      peer.send({ seq: 4097, data: 1 });
+      t.deepEqual(peer.lines(), ['A 1:1(0) ack 4097']);
+      peer.send({ flags: 'R', seq: 4098 });
+      peer.send({ flags: 'R', seq: 4096 });
+      t.false(user.closed);
+      world.call(() => user.read(tcb));
+      peer.send({ seq: 4097, data: 100 });
+      user.reads = true;
+      world.call(() => user.read(tcb));
+      t.is(user.receivedBytes, 4196);
+      t.true(user.isIntact);
+      peer.send({ flags: 'R', seq: 4197 });
+      t.is(user.error, 'ECONNRESET');
+    },
+    { settings: { receiveBufferBytes: 4096 } },
+  );
 
   simulate(`TIME-WAIT just before ${name}, and a new connection after it`, (t, world) => {
     const { peer, tcb } = acceptAt(world, (start + BEFORE) | 0, (start + BEFORE - 1) | 0);

@@ -5,10 +5,10 @@
  * Sequence numbers are told relative to the first of each side, as unsigned small integers: 0 is the SYN, 1 the first
  * byte. A segment is written as packetdrill writes it, `FA 1:101(100) ack 1`; PSH is left out.
  */
-import { setEthernet } from '../../src/wire/ethernet.ts';
-import { fillIcmpChecksum, ICMP_BYTES, setIcmpError } from '../../src/wire/icmp.ts';
+
 import { finishSum, pseudoSum4, sumBytes } from '../../src/wire/checksum.ts';
-import { ETHERNET_BYTES, ETHERTYPE_IPV4 } from '../../src/wire/ethernet.ts';
+import { ETHERNET_BYTES, ETHERTYPE_IPV4, setEthernet } from '../../src/wire/ethernet.ts';
+import { fillIcmpChecksum, ICMP_BYTES, setIcmpError } from '../../src/wire/icmp.ts';
 import {
   IPV4_BYTES,
   ipv4HeaderBytes,
@@ -44,6 +44,7 @@ import {
   writeTimestamps,
   writeWindowScale,
 } from '../../src/wire/tcp-options.ts';
+import { VNET_GSO_NONE, vnetGsoBytes, vnetGsoType } from '../../src/wire/virtio-net.ts';
 import type { RawWorld } from './raw-world.ts';
 
 const FLAG_BITS: Readonly<Record<string, number>> = {
@@ -78,6 +79,8 @@ export interface Seen {
   readonly tsEcho: number;
   readonly rawSeq: number;
   readonly rawAck: number;
+  /** What a super-frame is to be cut into; 0 for other frames. */
+  readonly segmentBytes: number;
 }
 
 /** A segment for the host; what is left out is what an honest peer would send now. */
@@ -252,6 +255,8 @@ export class RawPeer {
       tsEcho: options.tsEcho,
       rawSeq,
       rawAck,
+      segmentBytes:
+        vnetGsoType(bytes, ipAt - ETHERNET_BYTES) === VNET_GSO_NONE ? 0 : vnetGsoBytes(bytes, ipAt - ETHERNET_BYTES),
     };
     if (options.hasTimestamps) this.lastTsValue = options.tsValue;
     const length = payloadBytes + ((bits & TCP_SYN) === 0 ? 0 : 1) + ((bits & TCP_FIN) === 0 ? 0 : 1);

@@ -11,15 +11,15 @@ import { silentLog } from '../../src/runtime/log.ts';
 import { type Random, SeededRandom } from '../../src/runtime/random.ts';
 import { TICK_US } from '../../src/runtime/timer-wheel.ts';
 import { VirtualClock } from '../../src/runtime/virtual-clock.ts';
-import type { TcpSettings } from '../../src/tcp/settings.ts';
 import type { Listener } from '../../src/tcp/listener.ts';
+import type { TcpSettings } from '../../src/tcp/settings.ts';
 import type { Tcb, TcpUser } from '../../src/tcp/tcb.ts';
 import { ARP_BYTES, ARP_REPLY, ARP_REQUEST, arpOperation, arpTargetAddress, setArp } from '../../src/wire/arp.ts';
 import { ETHERNET_BYTES, ETHERTYPE_ARP, ETHERTYPE_IPV4, ethernetType, setEthernet } from '../../src/wire/ethernet.ts';
 import { ipv4HeaderBytes, ipv4Protocol, ipv4Target, PROTOCOL_TCP } from '../../src/wire/ipv4.ts';
 import { clearVnet } from '../../src/wire/virtio-net.ts';
 import { findLeaks } from './leaks.ts';
-import { type Crafted, type PeerOptions, RawPeer, patternByte } from './raw-peer.ts';
+import { type Crafted, type PeerOptions, patternByte, RawPeer } from './raw-peer.ts';
 import { TestUser } from './test-user.ts';
 
 export const SECOND = 1_000_000;
@@ -30,7 +30,8 @@ export const TIMER_LATE_US = TICK_US;
 const HOST_ADDRESS = 0x0a000002;
 const PEER_ADDRESS = 0x0a000001;
 const ARENA_BYTES = 256 * 1024 * 1024;
-const FRAME_BYTES = 70_000;
+const FRAME_BYTES = 70_016;
+const FRAMES = 32;
 /** Far beyond every timer of a connection. */
 const EVERYTHING_OVER_US = 4000 * SECOND;
 
@@ -72,13 +73,15 @@ export class RawWorld {
   readonly peerMacHi = 0x0200;
   readonly peerMacLo = PEER_ADDRESS;
   readonly offload: boolean;
-  /** Where frames to the host are built. */
-  readonly frameAt: number;
+  /** Where the next frame to the host is built; a device with a read delay reads it later. */
+  frameAt: number;
   /** Addresses for which the peers' end answers ARP; null for all. */
   arpAnswers: Set<number> | null = null;
   /** TCP segments for which there is no peer. */
   strays = 0;
   private readonly device: Device;
+  private readonly framesAt: number;
+  private sentFrames = 0;
   private readonly sendBatch = new TransmitBatch(1);
   private readonly receiveBatch = new ReceiveBatch(1);
   private readonly peers: RawPeer[] = [];
@@ -95,7 +98,8 @@ export class RawWorld {
     this.link = createSimLink({ ...options.link, clock, arena, seed });
     this.device = this.link.a;
     this.link.a.onFrameWaiting = () => this.receive();
-    this.frameAt = arena.allocate(FRAME_BYTES) + 64;
+    this.framesAt = arena.allocate(FRAME_BYTES * FRAMES) + 64;
+    this.frameAt = this.framesAt;
     this.receiveBatch.at[0] = arena.allocate(FRAME_BYTES) + 64;
     this.host = new Host({
       name: 'host',
@@ -201,8 +205,11 @@ export class RawWorld {
     const listener = this.host.tcp.listen(peer.hostPort, take);
     this.begin(peer, options);
     peer.send({ flags: 'S', ...this.synOptions(options) });
+    this.runUntil(() => peer.knowsHost, SECOND);
     peer.takeAll();
     peer.send();
+    this.runUntil(() => tcb !== null, SECOND);
+    this.settle();
     listener.close();
     peer.takeAll();
     if (tcb === null) throw new Error('the connection was not accepted');
@@ -217,8 +224,11 @@ export class RawWorld {
     if (tcb === null) throw new Error('no connection could be made');
     this.call(() => {});
     this.begin(peer, options);
+    this.runUntil(() => peer.knowsHost, SECOND);
     peer.takeAll();
     peer.send({ flags: 'SA', ...this.synOptions(options) });
+    this.runUntil(() => user.connected, SECOND);
+    this.settle();
     peer.takeAll();
     return { peer, user, tcb };
   }
@@ -247,6 +257,7 @@ export class RawWorld {
     this.sendBatch.words[1] = frameBytes;
     this.device.transmit(this.sendBatch, 0, 1);
     this.device.completed();
+    this.frameAt = this.framesAt + (++this.sentFrames % FRAMES) * FRAME_BYTES;
   }
 
   private begin(peer: RawPeer, options: OpenOptions): void {
