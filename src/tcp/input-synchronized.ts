@@ -48,6 +48,9 @@ import { receiveWindow } from './window.ts';
 /** RFC 7323 5.5: a connection idle for longer than this has outlived its recent timestamp. */
 const TS_RECENT_LIFETIME_US = 24 * 86_400 * 1_000_000;
 
+/** What a timestamp counts in. */
+const TS_TICK_US = 1000;
+
 /** The least time between two answers to segments without text that are not acceptable (Linux: tcp_invalid_ratelimit). */
 const UNACCEPTABLE_INTERVAL_US = 500_000;
 
@@ -241,9 +244,13 @@ function acknowledgeData(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
   tcb.sndUna = segment.ack;
   if (seqBefore(tcb.sndNxt, tcb.sndUna)) tcb.sndNxt = tcb.sndUna;
   releaseAcknowledged(tcp.regions, tcb, tcb.sndUna);
+  const echoUs = echoAgeUs(tcp, tcb, segment);
+  // After a time-out, an echo older than the last transmission tells how long acknowledgments were lost, not a round trip;
+  // taken for one, it would feed the time-out on itself.
+  const isStale = tcb.retries > 0 && echoUs > tcp.nowUs - tcb.lastSentUs + TS_TICK_US;
   tcb.retries = 0;
   tcb.persistShift = 0;
-  sampleFromAck(tcb, tcp.settings, segment.ack, tcp.nowUs, echoAgeUs(tcp, tcb, segment));
+  sampleFromAck(tcb, tcp.settings, segment.ack, tcp.nowUs, isStale ? -1 : echoUs);
   acknowledgedNew(tcb, bytes);
   // RFC 6298 5.2 and 5.3; in recovery the first partial acknowledgment only, so that the timer ends a recovery that takes a
   // round trip for each of many losses (RFC 6582 3.2 step 3).

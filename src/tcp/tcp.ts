@@ -287,7 +287,13 @@ export class Tcp implements Transport {
   announce(tcb: Tcb): void {
     if (tcb.listener !== null) {
       tcb.listener.halfOpen--;
-      tcb.user = tcb.listener.accept(tcb);
+      try {
+        tcb.user = tcb.listener.accept(tcb);
+      } catch (error) {
+        // Nobody could ever close it.
+        this.abort(tcb, 'ECONNABORTED');
+        throw error;
+      }
     }
     this.raise(tcb, EVENT_CONNECTED);
   }
