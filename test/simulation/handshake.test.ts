@@ -513,3 +513,22 @@ simulate('a half-open connection: we have forgotten it, and the peer learns that
   t.is(reset.flags, 'R');
   t.is(reset.rawSeq, 7000);
 });
+
+simulate('ABORT in SYN-RECEIVED of a simultaneous open resets the peer', (t, world) => {
+  const user = new TestUser(world);
+  const peer = new RawPeer(world, { port: 8080 });
+  const tcb = world.host.tcp.connect(peer.address, peer.port, user);
+  world.call(() => {});
+  peer.send({ flags: 'S', mss: 1460 });
+  peer.takeAll();
+  // RFC 9293 3.10.5.
+  world.call(() => tcb !== null && abort(tcb));
+  const reset = peer.take();
+  t.is(reset.flags, 'RA');
+  t.is(reset.seq, 1);
+  t.is(reset.ack, 1);
+  t.deepEqual(user.history, ['closed']);
+  t.is(user.error, 'ECONNABORTED');
+  world.advance(10 * SECOND);
+  t.deepEqual(peer.lines(), []);
+});

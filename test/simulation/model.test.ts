@@ -296,7 +296,7 @@ class Model {
     const { peer } = line;
     const before = peer.sndNxt;
     const letters = [...'FSRPAU'].filter((_, bit) => (m & (1 << bit)) !== 0).join('');
-    if ((isGone(line) || this.batching) && letters.includes('S')) return;
+    if ((isGone(line) || !line.user.connected || this.batching) && letters.includes('S')) return;
     peer.queue({
       flags: letters,
       seq: Math.max(1, before + ((n * 31) % 6000) - 3000),

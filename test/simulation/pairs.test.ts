@@ -29,10 +29,10 @@ import { describeFrame } from '../../src/wire/describe.ts';
 import { findLeaks } from '../support/leaks.ts';
 import { pattern } from '../support/raw-peer.ts';
 import { SECOND } from '../support/raw-world.ts';
-import { ADDRESS_B, World } from '../support/world.ts';
+import { ADDRESS_A, ADDRESS_B, World } from '../support/world.ts';
 
 const FIRST_SEED = Number(process.env.EXONET_SEED ?? 1);
-const RUNS = Number(process.env.EXONET_RUNS ?? 60);
+const RUNS = Number(process.env.EXONET_RUNS ?? 20);
 const STREAM_BYTES = 300_000;
 const STREAM = pattern(0, STREAM_BYTES);
 
@@ -67,7 +67,7 @@ class Moody implements TcpUser, RegionOwner {
     this.random = random;
     this.streamAt = streamAt;
     this.total = random.below(STREAM_BYTES);
-    this.pauseUs = [100, 5000, 100_000, 400_000][random.below(4)] ?? 100;
+    this.pauseUs = [1000, 5000, 100_000, 400_000][random.below(4)] ?? 1000;
     this.mostRead = [500, 10_000, 1_000_000][random.below(3)] ?? 500;
   }
 
@@ -166,7 +166,6 @@ for (const { name, lossless, faults } of KINDS) {
           ...(random.chance(0.3) ? { offload: true } : {}),
           ...(random.chance(0.2) ? { readDelayUs: 1 + random.below(300) } : {}),
           mtu: [576, 1500, 9000][random.below(3)] ?? 1500,
-          faults: faults(random),
           ...(TRACE ? { observe } : {}),
         },
         settingsA: settings(),
@@ -176,8 +175,20 @@ for (const { name, lossless, faults } of KINDS) {
       world.arena.bytes.set(STREAM, at);
       const a = new Moody(world, world.a, new SeededRandom(random.u32()), at);
       const b = new Moody(world, world.b, new SeededRandom(random.u32()), at);
+      // Three requests of ARP's may be lost, too; that is not what is asked here.
+      const paths = [world.a.stack.paths.acquire(ADDRESS_B), world.b.stack.paths.acquire(ADDRESS_A)];
+      world.a.stack.wake();
+      world.b.stack.wake();
+      world.run(SECOND);
+      for (const [index, path] of paths.entries()) {
+        if (path !== undefined) [world.a, world.b][index]?.stack.paths.release(path);
+      }
+      const rates = faults(random);
+      world.link.faults.aToB.setRates(rates);
+      world.link.faults.bToA.setRates(rates);
       world.b.tcp.listen(80, () => b);
       world.a.tcp.connect(ADDRESS_B, 80, a);
+      world.a.stack.wake();
       const done = world.run(3000 * SECOND, () => a.closed && b.closed);
       t.true(done, `not done after 3000 s; ${replay}`);
       t.is(a.error + b.error, '', replay);
