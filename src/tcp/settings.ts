@@ -29,7 +29,10 @@ export interface TcpSettings {
   readonly dataRetries: number;
   /** Two maximum segment lifetimes. */
   readonly timeWaitUs: number;
-  /** How long a connection that the application has closed waits in FIN-WAIT-2 for the peer's FIN. */
+  /**
+   * How long a connection that the application has closed waits in FIN-WAIT-2 for the peer's FIN. After `closeSend` alone the
+   * application still reads, and the wait has no end but keep-alive's.
+   */
   readonly finWait2Us: number;
   /** RFC 9293 3.8.4: idle time before the first keep-alive probe; 0 is off, the RFC's default. */
   readonly keepAliveIdleUs: number;

@@ -21,7 +21,10 @@ export const EVENT_READABLE = 2;
 export const EVENT_PEER_CLOSED = 4;
 /** The send queue fell to `sendLowWaterBytes` after having been above it. */
 export const EVENT_WRITABLE = 8;
-/** The connection is gone and the TCB is reused after this call; `error` says why. */
+/**
+ * The connection is gone and the TCB is reused after this call; `error` says why. After an orderly end it waits until what
+ * was received has been read: an application that will not read it calls `close`.
+ */
 export const EVENT_CLOSED = 16;
 
 /** Why a connection ended: an empty string after an orderly close, else Node's name for it. */
