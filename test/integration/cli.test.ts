@@ -104,6 +104,7 @@ integrationTest('what cannot be opened is one sentence, and exit code 1', async 
     [`--device tap:other0 --address ${KERNEL_ADDRESS}/24 --host-address 10.90.0.9/24`, /10\.90\.0\.1.*far0/],
     [`--device packet:${FAR_NAME} --mac ${mac}`, new RegExp(mac)],
     ['--device tap:other0 --pcap /nowhere/at/all.pcap', /\/nowhere\/at\/all\.pcap/],
+    ['--device tap:other0 --pcap /dev/full', /no space/],
   ];
   for (const [line, named] of cases) {
     const { code, stdout, stderr } = await run(`cheetah --root / ${line}`);
@@ -295,6 +296,29 @@ integrationTest('an interface that goes down and comes up again is served on', a
   t.is(sha256((await client.read()).body), file.sha256);
   await client.readEnd();
   t.deepEqual(await cheetah.stop(), { code: 0, signal: null });
+});
+
+integrationTest('a capture whose disk is full ends with a warning, the server does not', async (t) => {
+  const site = Site.create(t);
+  const file = site.add('large.bin', 1_000_000);
+  const capture = join(temporaryDirectory(t), 'full.pcap');
+  // A file of at most 100 blocks, which is a full disk to whoever writes more.
+  const limited = ['-c', 'trap "" XFSZ; ulimit -f 100; exec "$0" "$@"', process.execPath];
+  const cheetah = await CheetahProcess.run(t, 'sh', [
+    ...limited,
+    PROGRAM,
+    'cheetah',
+    '--root',
+    site.root,
+    '--pcap',
+    capture,
+  ]);
+  const client = await HttpClient.connect(t);
+  client.write(get(file.path, 'Connection: close'));
+  t.is(sha256((await client.read()).body), file.sha256);
+  await client.readEnd();
+  t.deepEqual(await cheetah.stop(), { code: 0, signal: null });
+  t.regex(cheetah.stderr, /^[^\n]*full\.pcap[^\n]*EFBIG[^\n]*\n$/);
 });
 
 integrationTest('options: another port, MTU, MAC address and gateway', async (t) => {

@@ -16,7 +16,18 @@ import { sendFile, startServer, startSink } from '../support/linux-programs.ts';
 import { enterPrivateNetwork, forbidden, integrationTest, ip, Netns, setLinkUp } from '../support/netns.ts';
 import { Site, sha256, temporaryDirectory } from '../support/site.ts';
 import { StackPeer } from '../support/stack-peer.ts';
-import { KERNEL_ADDRESS, openStack, parseAddress, STACK_ADDRESS, TAP, TAP_PLAIN, WIRES } from '../support/wire.ts';
+import {
+  KERNEL_ADDRESS,
+  NEAR_NAME,
+  openStack,
+  parseAddress,
+  STACK_ADDRESS,
+  TAP,
+  TAP_NAME,
+  TAP_PLAIN,
+  VETH,
+  WIRES,
+} from '../support/wire.ts';
 
 if (forbidden === undefined) enterPrivateNetwork();
 
@@ -122,6 +133,62 @@ for (const [near, far] of [
   });
 }
 
+integrationTest('two stacks on one bridge ask each other for their addresses', async (t) => {
+  const site = Site.create(t);
+  const file = site.add('large.bin', TEN_MEGABYTES);
+  try {
+    ip('link', 'add', 'bridge0', 'type', 'bridge');
+  } catch (error) {
+    t.log(`no bridges here: ${error}`);
+    t.pass();
+    return;
+  }
+  t.teardown(() => ip('link', 'del', 'bridge0'));
+  ip('link', 'set', 'bridge0', 'up');
+  const address = ['--address', '10.90.0.5/24', '--host-address', `${KERNEL_ADDRESS}/24`];
+  const cheetah = await CheetahProcess.start(t, ['--root', site.root, '--device', 'tap:exo1', ...address]);
+  const host = await openStack(t, TAP);
+  for (const port of ['exo1', TAP_NAME]) {
+    ip('addr', 'flush', 'dev', port);
+    ip('link', 'set', port, 'master', 'bridge0');
+  }
+  const client = StackPeer.connect(host, '10.90.0.5', 80);
+  client.write(Buffer.from(`GET ${file.path} HTTP/1.1\r\nHost: 10.90.0.5\r\nConnection: close\r\n\r\n`));
+  await within('the response', client.peerClosed);
+  client.end();
+  t.is(await within('the end', client.closed), '');
+  const { received } = client;
+  t.is(sha256(received.subarray(received.indexOf('\r\n\r\n') + 4)), file.sha256);
+  t.deepEqual(await cheetah.stop(), { code: 0, signal: null });
+});
+
+integrationTest('a kernel that forwards, on the near side of a veth pair, leaves our frames alone', async (t) => {
+  const file = Site.create(t).add('some.bin', 1_000_000);
+  let near: Netns | undefined;
+  const host = await openStack(t, VETH, {
+    tcpSettings: { timeWaitUs: 200_000 },
+    prepareNear: (netns) => {
+      near = netns;
+      netns.within(allowForwarding);
+      netns.ip('addr', 'add', '10.90.0.3/24', 'dev', NEAR_NAME);
+      netns.ip('route', 'add', 'default', 'via', KERNEL_ADDRESS);
+    },
+  });
+  await startSink(t, null, KERNEL_ADDRESS, 9000);
+  t.is((await upload(host, file.contents, KERNEL_ADDRESS)).sha256, file.sha256);
+  const accepted = StackPeer.accept(host, 7000);
+  const sent = sendFile(STACK_ADDRESS, 7000, file.file);
+  const peer = await within('a connection', accepted);
+  await within('the upload', peer.peerClosed);
+  t.is(sha256(peer.received), file.sha256);
+  peer.end();
+  t.is((await sent).code, 0);
+  const counters = readKernelCounters(near);
+  for (const name of ['Ip.ForwDatagrams', 'Ip.InDelivers', 'Tcp.InSegs', 'Tcp.OutRsts', 'Icmp.OutMsgs']) {
+    t.is(counters.get(name), 0, name);
+  }
+});
+
 integrationTest('without a gateway nothing beyond the link is reached', async (t) => {
   const { server } = await addRouters(t);
   await startSink(t, server, SERVER, 9000);
@@ -166,8 +233,8 @@ function allowForwarding(): void {
   writeFileSync('/proc/sys/net/ipv4/ip_forward', '1');
 }
 
-async function upload(host: Host, contents: Uint8Array): Promise<SinkReport> {
-  const client = StackPeer.connect(host, SERVER, 9000);
+async function upload(host: Host, contents: Uint8Array, address = SERVER): Promise<SinkReport> {
+  const client = StackPeer.connect(host, address, 9000);
   await within('the handshake', client.connected);
   client.write(contents);
   client.end();

@@ -33,11 +33,19 @@ export class CheetahProcess {
   }
 
   /** Starts the program in this process's namespace or in another; it serves when this resolves. */
-  static async start(t: ExecutionContext, args: readonly string[], where: Netns | null = null) {
-    const command = [PROGRAM, 'cheetah', ...args];
+  static start(t: ExecutionContext, args: readonly string[], where: Netns | null = null): Promise<CheetahProcess> {
+    return CheetahProcess.run(t, process.execPath, [PROGRAM, 'cheetah', ...args], where);
+  }
+
+  /** Runs a command that becomes the program. */
+  static async run(
+    t: ExecutionContext,
+    command: string,
+    args: readonly string[],
+    where: Netns | null = null,
+  ): Promise<CheetahProcess> {
     const options: SpawnOptions = { stdio: ['ignore', 'pipe', 'pipe'], env: environment };
-    const child =
-      where === null ? start(t, process.execPath, command, options) : where.spawn(process.execPath, command, options);
+    const child = where === null ? start(t, command, args, options) : where.spawn(command, args, options);
     const cheetah = new CheetahProcess(child);
     const serving = new Promise<void>((resolve, reject) => {
       child.stdout?.on('data', () => {

@@ -1,4 +1,4 @@
-/** A device behind a bad wire: loses frames both ways, by a seed. Super-frames are lost whole. */
+/** A device behind a bad wire: loses frames both ways, by a seed, and always the tenth. Super-frames are lost whole. */
 import type {
   Device,
   DeviceCounters,
@@ -10,6 +10,8 @@ import type {
 import { SeededRandom } from '../../src/runtime/random.ts';
 import { int32At } from '../../src/runtime/words.ts';
 
+const ALWAYS_LOST = 10;
+
 export class LossyDevice implements Device {
   readonly name: string;
   readonly mtuBytes: number;
@@ -17,11 +19,13 @@ export class LossyDevice implements Device {
   readonly features: DeviceFeatures;
   lostIn = 0;
   lostOut = 0;
-  /** Probability of loss, 0 to 1. */
-  loss: number;
   private readonly device: Device;
+  /** Probability, 0 to 1. */
+  private readonly loss: number;
   private readonly random: SeededRandom;
   private lostCompletions = 0;
+  private framesIn = 0;
+  private framesOut = 0;
 
   constructor(device: Device, loss: number, seed: number) {
     this.device = device;
@@ -50,7 +54,7 @@ export class LossyDevice implements Device {
     const count = this.device.receive(frames);
     let kept = 0;
     for (let i = 0; i < count; i++) {
-      if (this.random.chance(this.loss)) {
+      if (this.loses(++this.framesIn)) {
         this.lostIn++;
         continue;
       }
@@ -65,12 +69,13 @@ export class LossyDevice implements Device {
   /** A lost frame is taken, and completed with the next call. */
   transmit(frames: TransmitBatch, from: number, to: number): number {
     for (let next = from; next < to; next++) {
-      if (this.random.chance(this.loss)) {
+      if (this.loses(this.framesOut + 1)) {
         this.lostOut++;
         this.lostCompletions++;
       } else if (this.device.transmit(frames, next, next + 1) === 0) {
         return next - from;
       }
+      this.framesOut++;
     }
     return to - from;
   }
@@ -83,5 +88,9 @@ export class LossyDevice implements Device {
 
   close(): void {
     this.device.close();
+  }
+
+  private loses(frame: number): boolean {
+    return frame === ALWAYS_LOST || this.random.chance(this.loss);
   }
 }

@@ -44,6 +44,8 @@ export interface StackOptions {
   readonly tcpSettings?: Partial<TcpSettings>;
   readonly capture?: string;
   readonly log?: Log;
+  /** Prepares the namespace of a veth pair's near end. */
+  readonly prepareNear?: (near: Netns) => void;
   /** Puts something between the stack and its device. */
   readonly wrap?: (device: Device) => Device;
 }
@@ -52,6 +54,7 @@ export interface StackOptions {
 export async function openStack(t: ExecutionContext, wire: Wire, options: StackOptions = {}): Promise<Host> {
   const { mtu, gateway, capture, tcpSettings, log = silentLog, wrap = (device: Device) => device } = options;
   const near = wire.kind === 'veth' ? await addVeth(t, mtu) : null;
+  if (near !== null) options.prepareNear?.(near);
   const arena = new Arena(ARENA_BYTES);
   const clock = new MonotonicClock();
   const plain = wrap(openDevice(wire, arena, mtu, near));
