@@ -14,8 +14,6 @@ export const NEIGHBOUR_PROBE = 3;
 /** Answered a request of ours recently. */
 export const NEIGHBOUR_REACHABLE = 4;
 
-export const NEIGHBOUR_STATE_NAMES = ['incomplete', 'failed', 'stale', 'probe', 'reachable'] as const;
-
 /** No frame waits. */
 export const NO_FRAME = -1;
 
