@@ -11,7 +11,6 @@ import type { Stack, Transport } from '../libos/stack.ts';
 import { BlockAllocator } from '../runtime/block-allocator.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { Counters } from '../runtime/counters.ts';
-import type { Log } from '../runtime/log.ts';
 import type { TimerWheel } from '../runtime/timer-wheel.ts';
 import type { Bytes } from '../wire/bytes.ts';
 import { PROTOCOL_TCP } from '../wire/ipv4.ts';
@@ -43,7 +42,6 @@ export class Tcp implements Transport {
   readonly paths: Paths;
   readonly timers: TimerWheel;
   readonly clock: Clock;
-  readonly log: Log;
   readonly localAddress: number;
   readonly mtuBytes: number;
   readonly features: DeviceFeatures;
@@ -93,7 +91,6 @@ export class Tcp implements Transport {
     this.paths = stack.paths;
     this.timers = stack.timers;
     this.clock = stack.clock;
-    this.log = stack.log;
     this.drops = stack.drops;
     this.localAddress = stack.localAddress;
     this.mtuBytes = stack.mtuBytes;
