@@ -197,7 +197,7 @@ export class ArpCache {
     neighbour.references--;
     if (neighbour.references > 0 || this.closed) return;
     if (neighbour.state === NEIGHBOUR_STALE || neighbour.state === NEIGHBOUR_FAILED) {
-      this.timers.schedule(neighbour.timer, this.clock.nowUs() + this.limits.staleUs);
+      this.timers.scheduleAfter(neighbour.timer, this.limits.staleUs);
     }
   }
 
@@ -296,7 +296,7 @@ export class ArpCache {
     known.macHi = macHi;
     known.macLo = macLo;
     known.state = NEIGHBOUR_REACHABLE;
-    this.timers.schedule(known.timer, this.clock.nowUs() + this.limits.reachableUs);
+    this.timers.scheduleAfter(known.timer, this.limits.reachableUs);
     this.releasePending(known);
   }
 
@@ -321,7 +321,7 @@ export class ArpCache {
     neighbour.macLo = macLo;
     neighbour.state = NEIGHBOUR_STALE;
     this.counters.increment(UPDATED);
-    this.timers.schedule(neighbour.timer, this.clock.nowUs() + this.limits.staleUs);
+    this.timers.scheduleAfter(neighbour.timer, this.limits.staleUs);
     if (neighbour.pendingCount === 0) return;
     this.releasePending(neighbour);
     this.probe(neighbour);
@@ -334,7 +334,7 @@ export class ArpCache {
       case NEIGHBOUR_REACHABLE:
         neighbour.state = NEIGHBOUR_STALE;
         if (neighbour.references === 0) {
-          this.timers.schedule(neighbour.timer, this.clock.nowUs() + this.limits.staleUs);
+          this.timers.scheduleAfter(neighbour.timer, this.limits.staleUs);
         }
         break;
       case NEIGHBOUR_PROBE:
@@ -363,7 +363,7 @@ export class ArpCache {
   /** Sends one request, to the address to be confirmed or to everyone. */
   private ask(neighbour: Neighbour): void {
     neighbour.attempts++;
-    this.timers.schedule(neighbour.timer, this.clock.nowUs() + this.limits.requestIntervalUs);
+    this.timers.scheduleAfter(neighbour.timer, this.limits.requestIntervalUs);
     if (neighbour.state === NEIGHBOUR_PROBE) {
       this.transmit(ARP_REQUEST, neighbour.macHi, neighbour.macLo, 0, 0, neighbour.address, PROBES_SENT);
     } else {
@@ -375,7 +375,7 @@ export class ArpCache {
     neighbour.state = NEIGHBOUR_FAILED;
     this.counters.increment(UNREACHABLE);
     this.dropPending(neighbour, DROP_ARP_UNRESOLVED);
-    if (neighbour.references === 0) this.timers.schedule(neighbour.timer, this.clock.nowUs() + this.limits.staleUs);
+    if (neighbour.references === 0) this.timers.scheduleAfter(neighbour.timer, this.limits.staleUs);
     this.onUnreachable(neighbour.address);
   }
 
@@ -386,7 +386,7 @@ export class ArpCache {
   private announce(): void {
     this.announced++;
     if (this.announced < this.limits.announcements) {
-      this.timers.schedule(this.announceTimer, this.clock.nowUs() + this.limits.announceIntervalUs);
+      this.timers.scheduleAfter(this.announceTimer, this.limits.announceIntervalUs);
     }
     this.transmit(ARP_REQUEST, BROADCAST_MAC_HI, BROADCAST_MAC_LO, 0, 0, this.localAddress, ANNOUNCEMENTS_SENT);
   }

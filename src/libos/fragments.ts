@@ -10,7 +10,6 @@
  * datagram is handed out in its block, as a frame whose virtio header is clear and whose IPv4 header has lost its
  * options, and the block is free again with `releaseDelivered`.
  */
-import type { Clock } from '../runtime/clock.ts';
 import { Counters } from '../runtime/counters.ts';
 import type { TimerWheel } from '../runtime/timer-wheel.ts';
 import { type Bytes, float64At, int32At } from '../wire/bytes.ts';
@@ -106,7 +105,6 @@ export class Fragments {
   readonly counters = new Counters(COUNTERS);
   private readonly bytes: Bytes;
   private readonly timers: TimerWheel;
-  private readonly clock: Clock;
   private readonly drops: Counters<string>;
   private readonly limits: FragmentLimits;
   private readonly onTimeout: (frameAt: number) => void;
@@ -137,7 +135,6 @@ export class Fragments {
   constructor(options: FragmentsOptions) {
     this.bytes = options.bytes;
     this.timers = options.timers;
-    this.clock = options.clock;
     this.drops = options.drops;
     this.limits = { ...DEFAULT_FRAGMENT_LIMITS, ...options.limits };
     this.onTimeout = options.onTimeout ?? (() => {});
@@ -254,7 +251,7 @@ export class Fragments {
     setIpv4(bytes, ipAt, totalBytes, id, false, ttl, protocol, source, target, tos);
     this.state[place] = DELIVERED;
     this.delivered++;
-    this.timers.schedule(int32At(this.timer, place), this.clock.nowUs() + this.limits.timeoutUs);
+    this.timers.scheduleAfter(int32At(this.timer, place), this.limits.timeoutUs);
     this.counters.increment(COMPLETED);
     return frameAt;
   }
@@ -301,7 +298,7 @@ export class Fragments {
     this.headerBytes[place] = 0;
     this.map.fill(0, place * MAP_WORDS, (place + 1) * MAP_WORDS);
     this.used++;
-    this.timers.schedule(int32At(this.timer, place), this.clock.nowUs() + this.limits.timeoutUs);
+    this.timers.scheduleAfter(int32At(this.timer, place), this.limits.timeoutUs);
     this.counters.increment(STARTED);
     return place;
   }

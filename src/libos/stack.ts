@@ -13,6 +13,7 @@ import { Counters } from '../runtime/counters.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Random } from '../runtime/random.ts';
 import { TimerWheel } from '../runtime/timer-wheel.ts';
+import { TurnClock } from '../runtime/turn-clock.ts';
 import { formatIpv4, maskOf } from '../wire/address.ts';
 import type { Bytes } from '../wire/bytes.ts';
 import { DROP_ETHERNET_TYPE, DROP_NAMES } from '../wire/drop-reasons.ts';
@@ -26,8 +27,6 @@ import { RouteTable } from './routes.ts';
 
 /** A transport protocol as the turn sees it. */
 export interface Transport extends TransportHandler {
-  /** A turn begins. */
-  beginTurn(nowUs: number): void;
   /** The application phase: input and timers are done, nothing has been sent. */
   runApplications(): void;
   /** The output phase: queue what is to leave. */
@@ -60,7 +59,8 @@ export class Stack implements EnvironmentProgram {
   readonly arena: Arena;
   readonly bytes: Bytes;
   readonly environment: Environment;
-  readonly clock: Clock;
+  /** The time of the turn. */
+  readonly clock: TurnClock;
   readonly random: Random;
   readonly log: Log;
   readonly timers: TimerWheel;
@@ -81,16 +81,17 @@ export class Stack implements EnvironmentProgram {
   wake: () => void = () => {};
 
   constructor(options: StackOptions) {
-    const { arena, kernel, clock, log, address, prefixLength, macHi, macLo, mtuBytes } = options;
+    const { arena, kernel, log, address, prefixLength, macHi, macLo, mtuBytes } = options;
     this.arena = arena;
     this.bytes = arena.bytes;
+    const clock = new TurnClock(options.clock);
     this.clock = clock;
     this.random = options.random;
     this.log = log;
     this.localAddress = address;
     this.mtuBytes = mtuBytes;
     this.features = options.features;
-    this.timers = new TimerWheel(clock.nowUs());
+    this.timers = new TimerWheel(clock);
     this.environment = kernel.createEnvironment({ name: options.name, macHi, macLo, addresses: [address] });
     this.environment.program = this;
     this.taken = new Int32Array(this.environment.ring.capacity);
@@ -141,7 +142,7 @@ export class Stack implements EnvironmentProgram {
 
   process(nowUs: number): void {
     const { transports } = this;
-    for (let i = 0; i < transports.length; i++) (transports[i] as Transport).beginTurn(nowUs);
+    this.clock.beginTurn(nowUs);
     this.takeFrames();
     this.timers.advance(nowUs);
     for (let i = 0; i < transports.length; i++) (transports[i] as Transport).runApplications();

@@ -9,11 +9,13 @@
  * span (2^30 ticks, twelve days) wait on one more list that is looked through once a span.
  *
  * Scheduling a timer later than it lies only writes its deadline: it moves on when its slot comes up. A connection that
- * pushes its retransmission timer back with every acknowledgment pays one store for it.
+ * pushes its retransmission timer back with every acknowledgment pays one store for it. Likewise a timer that is disarmed
+ * goes on lying where it lies until its slot comes up, and armed again before that it is there already.
  *
  * Memory: arrays are allocated by the constructor and, doubling, by `create`; nothing else allocates.
  */
-import { int32At } from './words.ts';
+import type { Clock } from './clock.ts';
+import { float64At, int32At } from './words.ts';
 
 /** Called with the timer's argument when it fires. */
 export type TimerHandler = (argument: number) => void;
@@ -43,6 +45,7 @@ const DEFAULT_CAPACITY = 256;
 const DEFAULT_LIMIT = 2 ** 24;
 
 export class TimerWheel {
+  private readonly clock: Clock;
   private readonly handlers: TimerHandler[] = [];
   private readonly limit: number;
   private capacity: number;
@@ -64,7 +67,7 @@ export class TimerWheel {
   // By node, the list heads first. Lists are circular and include their head.
   private next: Int32Array;
   private previous: Int32Array;
-  /** The list that a timer is in. */
+  /** The list that a timer is in; one that is not armed may still be in the one it was armed in. */
   private slot: Int32Array;
   /** The tick, modulo 2^32, that the timer lies at: that of its deadline, or an earlier one. */
   private tick: Int32Array;
@@ -74,18 +77,18 @@ export class TimerWheel {
   private argument: Int32Array;
 
   /**
-   * @param nowUs the time it is
+   * @param clock what `scheduleAfter` counts from; asked often, so that a `TurnClock` serves best
    * @param capacity timers there is room for at first; the room doubles when it is used up
    * @param limit timers there may ever be; `create` throws beyond it
    */
-  constructor(nowUs: number, capacity = DEFAULT_CAPACITY, limit = DEFAULT_LIMIT) {
-    if (!Number.isFinite(nowUs)) throw new RangeError(`the time cannot be ${nowUs}`);
+  constructor(clock: Clock, capacity = DEFAULT_CAPACITY, limit = DEFAULT_LIMIT) {
     if (!Number.isInteger(limit) || limit < 1 || limit > DEFAULT_LIMIT)
       throw new RangeError(`limit of ${limit} timers`);
     if (!Number.isInteger(capacity) || capacity < 1) throw new RangeError(`capacity of ${capacity} timers`);
+    this.clock = clock;
     this.limit = limit;
     this.capacity = Math.min(capacity, limit);
-    this.presentTick = Math.floor(nowUs / TICK_US);
+    this.presentTick = Math.floor(clock.nowUs() / TICK_US);
     const nodes = FIRST_TIMER + this.capacity;
     this.next = new Int32Array(nodes);
     this.previous = new Int32Array(nodes);
@@ -143,6 +146,7 @@ export class TimerWheel {
   /** Ends a timer: it does not fire any more and its id must not be used again. */
   destroy(id: number): void {
     this.cancel(id);
+    if (this.slot[id] !== NOWHERE) this.unlink(id);
     this.kind[id] = FREE;
     this.next[id] = this.freeHead;
     this.freeHead = id;
@@ -157,29 +161,35 @@ export class TimerWheel {
       this.cancel(id);
       return;
     }
-    const before = this.deadline[id] as number;
+    const before = float64At(this.deadline, id);
     this.deadline[id] = deadlineUs;
-    if (before === Number.POSITIVE_INFINITY) {
-      this.armedCount++;
-      this.enter(id);
-    } else if (deadlineUs < before && !this.liesEarlyEnough(id)) {
-      this.unlink(id);
-      this.enter(id);
-    }
+    this.rearm(id, before === Number.POSITIVE_INFINITY, deadlineUs < before);
+  }
+
+  /**
+   * Arms a timer, or moves it, to fire once `delayUs` after the clock's present time. For hot paths: a delay is a small
+   * integer, where a deadline that is handed from function to function is allocated each time.
+   */
+  scheduleAfter(id: number, delayUs: number): void {
+    this.assertLive(id);
+    const deadlineUs = this.clock.nowUs() + delayUs;
+    if (!(deadlineUs < Number.POSITIVE_INFINITY)) throw new RangeError(`a delay of ${delayUs} us`);
+    const before = float64At(this.deadline, id);
+    this.deadline[id] = deadlineUs;
+    this.rearm(id, before === Number.POSITIVE_INFINITY, deadlineUs < before);
   }
 
   /** Disarms a timer; nothing happens when it is not armed. */
   cancel(id: number): void {
     this.assertLive(id);
-    if (this.slot[id] === NOWHERE) return;
-    this.unlink(id);
+    if (this.deadline[id] === Number.POSITIVE_INFINITY) return;
     this.deadline[id] = Number.POSITIVE_INFINITY;
     this.armedCount--;
   }
 
   isArmed(id: number): boolean {
     this.assertLive(id);
-    return this.slot[id] !== NOWHERE;
+    return this.deadline[id] !== Number.POSITIVE_INFINITY;
   }
 
   /** When the timer is to fire, as it was given to `schedule`; Infinity when it is not armed. */
@@ -214,7 +224,7 @@ export class TimerWheel {
       while (this.next[DEFERRED] !== DEFERRED) {
         const id = int32At(this.next, DEFERRED);
         this.unlink(id);
-        this.enter(id);
+        if (this.isArmed(id)) this.enter(id);
       }
     }
     return fired;
@@ -226,12 +236,24 @@ export class TimerWheel {
    * nothing is armed.
    */
   nextDeadlineUs(): number {
+    if (this.armedCount === 0) return Number.POSITIVE_INFINITY;
     const slot = this.firstSlot();
     return slot === NOWHERE ? Number.POSITIVE_INFINITY : this.slotTick(slot) * TICK_US;
   }
 
   private assertLive(id: number): void {
     if ((this.kind[id] ?? FREE) === FREE) throw new RangeError(`${id} is no timer`);
+  }
+
+  /** A timer has got a deadline, its first since it was `idle` or one `earlier` than before: does it lie where it should? */
+  private rearm(id: number, idle: boolean, earlier: boolean): void {
+    if (idle) this.armedCount++;
+    if (this.slot[id] === NOWHERE) {
+      this.enter(id);
+    } else if ((idle && this.advancing) || (earlier && !this.liesEarlyEnough(id))) {
+      this.unlink(id);
+      this.enter(id);
+    }
   }
 
   /** Puts a timer that has got a deadline and is in no list where it belongs. */
@@ -315,7 +337,7 @@ export class TimerWheel {
     return this.presentTick - below + ((slot & (LEVEL_SLOTS - 1)) << shift);
   }
 
-  /** Fires the timers of a slot of the lowest level; those that have been scheduled later since move on. */
+  /** Fires the timers of a slot of the lowest level; those scheduled later since move on, those disarmed are let go. */
   private fire(slot: number): number {
     const presentUs = this.presentTick * TICK_US;
     let fired = 0;
@@ -325,7 +347,7 @@ export class TimerWheel {
       this.unlink(id);
       const deadlineUs = this.deadline[id] as number;
       if (deadlineUs > presentUs) {
-        this.place(id, Math.ceil(deadlineUs / TICK_US));
+        if (deadlineUs < Number.POSITIVE_INFINITY) this.place(id, Math.ceil(deadlineUs / TICK_US));
         continue;
       }
       this.deadline[id] = Number.POSITIVE_INFINITY;
@@ -344,6 +366,7 @@ export class TimerWheel {
     while (id !== last) {
       id = int32At(this.next, slot);
       this.unlink(id);
+      if (!this.isArmed(id)) continue;
       // A deadline that had passed when it was scheduled lies before the slot.
       this.place(id, Math.max(Math.ceil((this.deadline[id] as number) / TICK_US), this.presentTick));
     }

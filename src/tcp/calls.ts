@@ -112,7 +112,7 @@ export function close(connection: Tcb): void {
   closeSend(connection);
   if (connection.state !== FIN_WAIT_2) return;
   // The call may come from outside a turn, long after the last one.
-  tcp.nowUs = tcp.clock.nowUs();
+  tcp.clock.look();
   startSlowTimer(tcp, connection);
 }
 

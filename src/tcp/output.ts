@@ -70,7 +70,7 @@ function finishOutput(tcp: Tcp, tcb: Tcb): boolean {
   if (tcb.ackNow) {
     if (!outputPureAck(tcp, tcb)) return false;
   } else if (tcb.ackDelayed && !tcp.timers.isArmed(tcb.delayedAckTimer)) {
-    tcp.timers.schedule(tcb.delayedAckTimer, tcp.nowUs + tcp.settings.delayedAckUs);
+    tcp.timers.scheduleAfter(tcb.delayedAckTimer, tcp.settings.delayedAckUs);
   }
   const waiting = seqDistance(tcb.sndEnd, tcb.sndNxt) > 0 || (tcb.finQueued && tcb.sndNxt === tcb.sndEnd);
   if (waiting && tcb.sndNxt === tcb.sndUna && !tcp.timers.isArmed(tcb.retransmitTimer)) startPersistTimer(tcp, tcb);

@@ -9,9 +9,9 @@ import type { Ipv4 } from '../libos/ipv4.ts';
 import type { Path, Paths } from '../libos/path.ts';
 import type { Stack, Transport } from '../libos/stack.ts';
 import { BlockAllocator } from '../runtime/block-allocator.ts';
-import type { Clock } from '../runtime/clock.ts';
 import { Counters } from '../runtime/counters.ts';
 import type { TimerWheel } from '../runtime/timer-wheel.ts';
+import type { TurnClock } from '../runtime/turn-clock.ts';
 import type { Bytes } from '../wire/bytes.ts';
 import { PROTOCOL_TCP } from '../wire/ipv4.ts';
 import { TCP_ACK, TCP_RST } from '../wire/tcp.ts';
@@ -41,7 +41,7 @@ export class Tcp implements Transport {
   readonly ip: Ipv4;
   readonly paths: Paths;
   readonly timers: TimerWheel;
-  readonly clock: Clock;
+  readonly clock: TurnClock;
   readonly localAddress: number;
   readonly mtuBytes: number;
   readonly features: DeviceFeatures;
@@ -59,8 +59,6 @@ export class Tcp implements Transport {
   readonly segment = new Segment();
   /** The shift of the windows we advertise (RFC 7323 2.2). */
   readonly receiveScale: number;
-  /** The time of the turn, microseconds. */
-  nowUs: number;
   /** Challenge ACKs and stray replies left this second (RFC 5961 section 10). */
   private challengeBudget: number;
   private challengeSecondUs = 0;
@@ -96,7 +94,6 @@ export class Tcp implements Transport {
     this.mtuBytes = stack.mtuBytes;
     this.features = stack.features;
     this.receiveScale = scaleFor(settings.receiveBufferBytes);
-    this.nowUs = stack.clock.nowUs();
     this.challengeBudget = settings.challengeAcksPerSecond;
     const { random } = stack;
     this.table = new ConnectionTable({ low: random.i32(), high: random.i32() });
@@ -117,6 +114,11 @@ export class Tcp implements Transport {
   /** Connections that have a TCB. */
   get liveConnections(): number {
     return this.tcbs.length - this.freeTcbs.length;
+  }
+
+  /** The time of the turn, microseconds. */
+  get nowUs(): number {
+    return this.clock.nowUs();
   }
 
   get hasWork(): boolean {
@@ -157,7 +159,8 @@ export class Tcp implements Transport {
     if (tcb === null) return null;
     tcb.user = user;
     this.counters.increment(ACTIVE_OPENS);
-    this.initialSequence.choose(tcb, this.localAddress, this.clock.nowUs());
+    this.clock.look();
+    this.initialSequence.choose(tcb, this.localAddress, this.nowUs);
     setState(tcb, SYN_SENT);
     if (tcb.path === null) {
       this.finish(tcb, 'ENETUNREACH');
@@ -198,10 +201,6 @@ export class Tcp implements Transport {
   }
 
   // The turn.
-
-  beginTurn(nowUs: number): void {
-    this.nowUs = nowUs;
-  }
 
   /** The application phase: every connection that has events, once. */
   runApplications(): void {
@@ -337,7 +336,7 @@ export class Tcp implements Transport {
       return;
     }
     // It may be called from outside a turn, long after the last one.
-    this.nowUs = this.clock.nowUs();
+    this.clock.look();
     if (tcb.state !== SYN_SENT) this.replyFor(tcb, TCP_RST | TCP_ACK);
     this.finish(tcb, error);
   }

@@ -17,14 +17,14 @@ const MAX_PERSIST_SHIFT = 20;
 /** RFC 6298 5.1 and 5.3: (re)starts the retransmission timer. */
 export function startRetransmitTimer(tcp: Tcp, tcb: Tcb): void {
   tcb.persisting = false;
-  tcp.timers.schedule(tcb.retransmitTimer, tcp.nowUs + tcb.rtoUs);
+  tcp.timers.scheduleAfter(tcb.retransmitTimer, tcb.rtoUs);
 }
 
 /** RFC 9293 3.8.6.1: there is something to send, nothing in flight, and the window does not let it go. */
 export function startPersistTimer(tcp: Tcp, tcb: Tcb): void {
   tcb.persisting = true;
   const intervalUs = Math.min(tcp.settings.maxRtoUs, tcb.rtoUs * 2 ** tcb.persistShift);
-  tcp.timers.schedule(tcb.retransmitTimer, tcp.nowUs + intervalUs);
+  tcp.timers.scheduleAfter(tcb.retransmitTimer, intervalUs);
 }
 
 /** RFC 6298 5.2: everything is acknowledged. */
@@ -36,9 +36,9 @@ export function stopRetransmitTimer(tcp: Tcp, tcb: Tcb): void {
 /** Starts the slow timer of a synchronized connection: keep-alive, or the wait for the peer's FIN. */
 export function startSlowTimer(tcp: Tcp, tcb: Tcb): void {
   if (tcb.state === FIN_WAIT_2 && tcb.readClosed) {
-    tcp.timers.schedule(tcb.slowTimer, tcp.nowUs + tcp.settings.finWait2Us);
+    tcp.timers.scheduleAfter(tcb.slowTimer, tcp.settings.finWait2Us);
   } else if (tcp.settings.keepAliveIdleUs > 0) {
-    tcp.timers.schedule(tcb.slowTimer, tcp.nowUs + tcp.settings.keepAliveIdleUs);
+    tcp.timers.scheduleAfter(tcb.slowTimer, tcp.settings.keepAliveIdleUs);
   }
 }
 
@@ -83,7 +83,7 @@ function keepAlive(tcp: Tcp, tcb: Tcb): void {
   const idleUs = tcp.nowUs - tcb.lastReceivedUs;
   if (idleUs < settings.keepAliveIdleUs) {
     tcb.keepAliveProbesSent = 0;
-    tcp.timers.schedule(tcb.slowTimer, tcb.lastReceivedUs + settings.keepAliveIdleUs);
+    tcp.timers.scheduleAfter(tcb.slowTimer, settings.keepAliveIdleUs - idleUs);
     return;
   }
   if (tcb.keepAliveProbesSent >= settings.keepAliveProbes) {
@@ -94,5 +94,5 @@ function keepAlive(tcp: Tcp, tcb: Tcb): void {
   tcb.keepAliveProbesSent++;
   tcb.keepAliveNow = true;
   tcp.wantOutput(tcb);
-  tcp.timers.schedule(tcb.slowTimer, tcp.nowUs + settings.keepAliveIntervalUs);
+  tcp.timers.scheduleAfter(tcb.slowTimer, settings.keepAliveIntervalUs);
 }

@@ -90,7 +90,7 @@ export class Rig {
   readonly arena = new Arena(32 * 1024 * 1024);
   readonly bytes = this.arena.bytes;
   readonly clock = new VirtualClock();
-  readonly timers = new TimerWheel(0);
+  readonly timers = new TimerWheel(this.clock);
   readonly drops = new Counters<string>(DROP_NAMES);
   readonly warnings: string[] = [];
   readonly unreachable: number[] = [];

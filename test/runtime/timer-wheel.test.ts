@@ -1,13 +1,19 @@
 import test from 'ava';
 import fc from 'fast-check';
+import type { Clock } from '../../src/runtime/clock.ts';
 import { TICK_US, TimerWheel } from '../../src/runtime/timer-wheel.ts';
 
 const DAY_US = 86_400_000_000;
 const SPAN_TICKS = 2 ** 30;
 
+/** A clock that stands still. */
+function at(nowUs: number): Clock {
+  return { nowUs: () => nowUs, wallMs: () => 0 };
+}
+
 /** A wheel with one kind of timer that notes what fires. */
 function createWheel(nowUs = 0, capacity = 4) {
-  const wheel = new TimerWheel(nowUs, capacity);
+  const wheel = new TimerWheel(at(nowUs), capacity);
   const fired: number[] = [];
   const kind = wheel.addKind((argument) => fired.push(argument));
   return { wheel, kind, fired };
@@ -105,16 +111,15 @@ test('misuse throws', (t) => {
     () => wheel.schedule(1e9, 1),
     () => wheel.create(kind + 1, 0),
     () => wheel.schedule(wheel.create(kind, 0), Number.NaN),
-    () => new TimerWheel(Number.NaN),
-    () => new TimerWheel(0, 0),
-    () => new TimerWheel(0, 1, 0),
+    () => new TimerWheel(at(0), 0),
+    () => new TimerWheel(at(0), 1, 0),
   ]) {
     t.throws(misuse, { instanceOf: RangeError });
   }
 });
 
 test('room doubles up to the limit', (t) => {
-  const wheel = new TimerWheel(0, 2, 5);
+  const wheel = new TimerWheel(at(0), 2, 5);
   const kind = wheel.addKind(() => {});
   const ids = [1, 2, 3, 4, 5].map((argument) => wheel.create(kind, argument));
   t.is(new Set(ids).size, 5);
@@ -208,7 +213,7 @@ test('a deadline beyond the span can be brought forward and cancelled', (t) => {
 });
 
 test('handlers may reschedule, cancel, create and destroy any timer, themselves included', (t) => {
-  const wheel = new TimerWheel(0, 1);
+  const wheel = new TimerWheel(at(0), 1);
   const log: string[] = [];
   const ids: number[] = [];
   const note = wheel.addKind((argument) => log.push(`note ${argument}`));
@@ -239,7 +244,7 @@ test('handlers may reschedule, cancel, create and destroy any timer, themselves 
 });
 
 test('what a handler schedules into the past waits for the next advance, so that advance ends', (t) => {
-  const wheel = new TimerWheel(0);
+  const wheel = new TimerWheel(at(0));
   let count = 0;
   const kind = wheel.addKind(() => {
     count++;
@@ -254,7 +259,7 @@ test('what a handler schedules into the past waits for the next advance, so that
 });
 
 test('a handler cannot advance the wheel; a handler that throws spoils nothing', (t) => {
-  const wheel = new TimerWheel(0);
+  const wheel = new TimerWheel(at(0));
   const fired: number[] = [];
   const nested = wheel.addKind(() => {
     wheel.advance(DAY_US);
@@ -294,7 +299,7 @@ test('a hundred thousand timers fire in the order of their ticks', (t) => {
 });
 
 type Command =
-  | { readonly do: 'schedule'; readonly timer: number; readonly deltaUs: number }
+  | { readonly do: 'schedule'; readonly timer: number; readonly deltaUs: number; readonly after: boolean }
   /** From now on the timer's handler schedules it again; what it is given may lie in the past. */
   | { readonly do: 'repeat'; readonly timer: number; readonly deltaUs: number; readonly times: number }
   | { readonly do: 'cancel' | 'destroy'; readonly timer: number }
@@ -313,7 +318,15 @@ const duration = fc.oneof(
 );
 
 const command: fc.Arbitrary<Command> = fc.oneof(
-  { weight: 6, arbitrary: fc.record({ do: fc.constant('schedule' as const), timer: fc.nat(20), deltaUs: duration }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant('schedule' as const),
+      timer: fc.nat(20),
+      deltaUs: duration,
+      after: fc.boolean(),
+    }),
+  },
   {
     weight: 2,
     arbitrary: fc.record({
@@ -337,10 +350,44 @@ const start = fc.oneof(
   fc.integer({ min: 0, max: 2 ** 50 }),
 );
 
+test('a timer that a handler disarms and arms again waits for a later call, even from the slot that is firing', (t) => {
+  const wheel = new TimerWheel(at(0));
+  const fired: number[] = [];
+  const kind = wheel.addKind((argument) => {
+    fired.push(argument);
+    if (argument !== 1) return;
+    wheel.cancel(second);
+    wheel.schedule(second, 0);
+  });
+  const first = wheel.create(kind, 1);
+  const second = wheel.create(kind, 2);
+  wheel.schedule(first, 5 * TICK_US);
+  wheel.schedule(second, 5 * TICK_US);
+  t.is(wheel.advance(5 * TICK_US), 1);
+  t.deepEqual(fired, [1]);
+  t.is(wheel.advance(6 * TICK_US), 1);
+  t.deepEqual(fired, [1, 2]);
+  t.is(wheel.armed, 0);
+});
+
+test('a disarmed timer leaves nothing behind', (t) => {
+  const { wheel, kind, fired } = createWheel();
+  for (const deadlineUs of [TICK_US, 100 * TICK_US, 100_000 * TICK_US, 2 * SPAN_TICKS * TICK_US]) {
+    const id = wheel.create(kind, 1);
+    wheel.schedule(id, deadlineUs);
+    wheel.cancel(id);
+    t.is(wheel.nextDeadlineUs(), Number.POSITIVE_INFINITY);
+    t.false(wheel.isArmed(id));
+  }
+  t.is(wheel.advance(4 * SPAN_TICKS * TICK_US), 0);
+  t.deepEqual(fired, []);
+});
+
 test('agrees with a sorted list, whatever is done to it', (t) => {
   fc.assert(
     fc.property(start, fc.array(command, { maxLength: 200, size: 'max' }), (startUs, commands) => {
-      const wheel = new TimerWheel(startUs, 1);
+      let nowUs = startUs;
+      const wheel = new TimerWheel({ nowUs: () => nowUs, wallMs: () => 0 }, 1);
       const fired: number[] = [];
       const repeats = new Map<number, { deltaUs: number; times: number }>();
       const rescheduled: [number, number][] = [];
@@ -355,7 +402,6 @@ test('agrees with a sorted list, whatever is done to it', (t) => {
       const ids = new Map<number, number>();
       const ticks = new Map<number, number>();
       let created = 0;
-      let nowUs = startUs;
       // What the wheel knows of the time, in ticks.
       let nowTick = Math.floor(startUs / TICK_US);
 
@@ -396,7 +442,8 @@ test('agrees with a sorted list, whatever is done to it', (t) => {
         } else if (argument !== undefined && id !== undefined) {
           if (step.do === 'schedule') {
             const deadlineUs = nowUs - 2000 + step.deltaUs;
-            wheel.schedule(id, deadlineUs);
+            if (step.after) wheel.scheduleAfter(id, step.deltaUs - 2000);
+            else wheel.schedule(id, deadlineUs);
             ticks.set(argument, Math.max(Math.ceil(deadlineUs / TICK_US), nowTick + 1));
             t.is(wheel.deadlineUs(id), deadlineUs);
           } else if (step.do === 'repeat') {
@@ -430,7 +477,7 @@ test('agrees with a sorted list, whatever is done to it', (t) => {
 });
 
 test('steady use of the wheel allocates nothing', (t) => {
-  const wheel = new TimerWheel(0, 1024);
+  const wheel = new TimerWheel(at(0), 1024);
   let count = 0;
   const kind = wheel.addKind(() => {
     count++;

@@ -8,9 +8,9 @@
  */
 import type { Arena } from '../../runtime/arena.ts';
 import { BlockAllocator } from '../../runtime/block-allocator.ts';
-import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { TimerWheel } from '../../runtime/timer-wheel.ts';
+import type { TurnClock } from '../../runtime/turn-clock.ts';
 import type { Bytes } from '../../wire/bytes.ts';
 import { ByteRange } from '../http/conditions.ts';
 import { RequestHead } from '../http/request.ts';
@@ -32,7 +32,7 @@ export interface CheetahOptions<Connection> {
   readonly tcp: Transport<Connection>;
   readonly arena: Arena;
   readonly bytes: Bytes;
-  readonly clock: Clock;
+  readonly clock: TurnClock;
   readonly timers: TimerWheel;
   readonly log: Log;
   /** Has the stack take a turn soon: calls were made outside of one. */
@@ -87,7 +87,6 @@ export class Cheetah<Connection> {
       timerKind: timers.addKind((index) => this.connections[index]?.expire()),
       head: new RequestHead(settled),
       range: new ByteRange(),
-      nowUs: clock.nowUs(),
       nowMs: 0,
       closing: false,
       recycle: (connection) => this.recycle(connection),
@@ -144,7 +143,8 @@ export class Cheetah<Connection> {
     if (context.closing) throw new TypeError('a Cheetah closes once');
     context.closing = true;
     this.listener?.close();
-    context.timers.schedule(this.graceTimer, context.clock.nowUs() + context.limits.graceUs);
+    context.clock.look();
+    context.timers.scheduleAfter(this.graceTimer, context.limits.graceUs);
     return new Promise((resolve) => {
       this.onClosed = resolve;
       for (const connection of this.connections) connection.shutdown();

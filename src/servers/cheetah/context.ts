@@ -1,8 +1,8 @@
 /** What all connections of one Cheetah share. */
 import type { BlockAllocator } from '../../runtime/block-allocator.ts';
-import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { TimerWheel } from '../../runtime/timer-wheel.ts';
+import type { TurnClock } from '../../runtime/turn-clock.ts';
 import type { Bytes } from '../../wire/bytes.ts';
 import type { ByteRange } from '../http/conditions.ts';
 import type { RequestHead } from '../http/request.ts';
@@ -28,7 +28,7 @@ export interface HttpContext<Connection> {
   /** Request heads that arrived in pieces or wait for the disk. */
   readonly heads: BlockAllocator;
   readonly counters: CheetahCounters;
-  readonly clock: Clock;
+  readonly clock: TurnClock;
   readonly timers: TimerWheel;
   readonly timerKind: number;
   readonly log: Log;
@@ -37,8 +37,7 @@ export interface HttpContext<Connection> {
   /** The request being handled, and the range it asks for: one at a time. */
   readonly head: RequestHead;
   readonly range: ByteRange;
-  /** The time of the turn, as of `readClock`; `nowMs` modulo 2^32. */
-  nowUs: number;
+  /** The time of the turn, as of `readClock`: milliseconds modulo 2^32. */
   nowMs: number;
   /** The server is shutting down: every response is its connection's last. */
   closing: boolean;
@@ -46,9 +45,14 @@ export interface HttpContext<Connection> {
   recycle(connection: HttpConnection<Connection>): void;
 }
 
-/** Looks at the clock, once for all that is done next. */
+/** Takes the time of the turn for all that is done next. */
 export function readClock(context: HttpContext<unknown>): void {
-  context.nowUs = context.clock.nowUs();
-  context.nowMs = (context.nowUs / 1000) | 0;
+  context.nowMs = (context.clock.nowUs() / 1000) | 0;
   context.responder.tick(context.nowMs);
+}
+
+/** The same for what begins outside a turn. */
+export function lookAtClock(context: HttpContext<unknown>): void {
+  context.clock.look();
+  readClock(context);
 }

@@ -43,6 +43,8 @@ export interface OpenFile {
 export interface FileSource {
   /** What `segments` name below the root. Never rejects. */
   find(segments: readonly string[]): Promise<Found>;
+  /** What the file that `segments` name is now, wherever it lies, or null: enough to tell that it is the one of before. */
+  look(segments: readonly string[]): Promise<FileIdentity | null>;
   /** Opens a file by its `realPath`; rejects when it is no regular file inside the root any more. */
   open(realPath: string): Promise<OpenFile>;
 }
@@ -68,6 +70,15 @@ export class DiskFiles implements FileSource {
       return { kind: FOUND_FILE, realPath: real, identity: identityOf(stats) };
     } catch (error) {
       return nothing(kindOfError(error));
+    }
+  }
+
+  async look(segments: readonly string[]): Promise<FileIdentity | null> {
+    try {
+      const stats = await stat([this.root, ...segments].join('/'), { bigint: true });
+      return stats.isFile() ? identityOf(stats) : null;
+    } catch {
+      return null;
     }
   }
 

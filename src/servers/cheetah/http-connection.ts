@@ -18,7 +18,7 @@ import { CONNECTION_ENDS, CONNECTION_KEPT, CONNECTION_PERSISTS } from '../http/r
 import type { TransportUser } from '../http/transport.ts';
 import { answer, answerEntry, answerStreamed, sendFixed } from './answers.ts';
 import type { CachedFile } from './cached-file.ts';
-import { type HttpContext, readClock } from './context.ts';
+import { type HttpContext, lookAtClock, readClock } from './context.ts';
 import {
   ABORTS,
   BODY_BYTES,
@@ -175,7 +175,7 @@ export class HttpConnection<Connection> implements TransportUser<Connection>, Lo
   // LookupWaiter and StreamUser: called from outside a turn, and followed by a wake.
 
   lookedUp(entry: PathEntry): void {
-    readClock(this.context);
+    lookAtClock(this.context);
     this.entry = null;
     this.state = READING;
     this.parseKept();
@@ -184,7 +184,7 @@ export class HttpConnection<Connection> implements TransportUser<Connection>, Lo
   }
 
   streamOpened(stream: FileStream): void {
-    readClock(this.context);
+    lookAtClock(this.context);
     this.parseKept();
     answerStreamed(this.context, this, stream);
     this.kept.clear();
@@ -197,7 +197,7 @@ export class HttpConnection<Connection> implements TransportUser<Connection>, Lo
   }
 
   streamPiece(stream: FileStream, at: number, bytes: number, token: number, last: boolean): void {
-    readClock(this.context);
+    lookAtClock(this.context);
     this.context.counters.add(BODY_BYTES, bytes);
     if (last) this.stream = null;
     this.send(at, bytes, stream, token);
@@ -207,7 +207,7 @@ export class HttpConnection<Connection> implements TransportUser<Connection>, Lo
   }
 
   streamBroken(stream: FileStream, reason: string): void {
-    readClock(this.context);
+    lookAtClock(this.context);
     this.stream = null;
     this.context.counters.increment(STREAMS_BROKEN);
     if (this.streamStarted) {
@@ -400,7 +400,7 @@ export class HttpConnection<Connection> implements TransportUser<Connection>, Lo
 
   private arm(afterUs: number): void {
     this.ackedBytes = this.acknowledged();
-    this.context.timers.schedule(this.timer, this.context.nowUs + afterUs);
+    this.context.timers.scheduleAfter(this.timer, afterUs);
   }
 
   /** Bytes acknowledged so far, modulo 2^32. */

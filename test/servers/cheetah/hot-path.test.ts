@@ -4,6 +4,7 @@ import test from 'ava';
 import { Arena } from '../../../src/runtime/arena.ts';
 import { silentLog } from '../../../src/runtime/log.ts';
 import { TimerWheel } from '../../../src/runtime/timer-wheel.ts';
+import { TurnClock } from '../../../src/runtime/turn-clock.ts';
 import { VirtualClock } from '../../../src/runtime/virtual-clock.ts';
 import { Cheetah } from '../../../src/servers/cheetah/cheetah.ts';
 import type { Transport, TransportListener, TransportUser } from '../../../src/servers/http/transport.ts';
@@ -71,13 +72,14 @@ test('a steady loop of requests for a cached file allocates next to nothing', as
   const source = new MemoryFiles();
   source.add('index.html', 'x'.repeat(100));
   const loop = new Loop();
+  const clock = new TurnClock(new VirtualClock());
   const cheetah = new Cheetah({
     root: '/',
     tcp: loop,
     arena,
     bytes: arena.bytes,
-    clock: new VirtualClock(),
-    timers: new TimerWheel(0),
+    clock,
+    timers: new TimerWheel(clock),
     log: silentLog,
     wake: () => undefined,
     port: 80,

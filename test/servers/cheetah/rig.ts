@@ -6,6 +6,7 @@ import { setImmediate } from 'node:timers/promises';
 import { Arena } from '../../../src/runtime/arena.ts';
 import { type Log, silentLog } from '../../../src/runtime/log.ts';
 import { TimerWheel } from '../../../src/runtime/timer-wheel.ts';
+import { TurnClock } from '../../../src/runtime/turn-clock.ts';
 import { VirtualClock } from '../../../src/runtime/virtual-clock.ts';
 import { Cheetah } from '../../../src/servers/cheetah/cheetah.ts';
 import type { FileSource } from '../../../src/servers/cheetah/disk.ts';
@@ -39,12 +40,14 @@ export class Rig {
   readonly root = join(this.directory, 'root');
   readonly arena = new Arena(64 * MIB);
   readonly clock = new VirtualClock();
-  readonly timers = new TimerWheel(0);
+  readonly timers: TimerWheel;
+  private readonly turnClock = new TurnClock(this.clock);
   readonly transport = new FakeTransport(this.arena);
   readonly cheetah: Cheetah<FakeConnection>;
   private closed = false;
 
   constructor(options: RigOptions = {}) {
+    this.timers = new TimerWheel(this.turnClock);
     directories.push(this.directory);
     mkdirSync(this.root);
     for (const [name, content] of Object.entries(options.files ?? {})) this.write(name, content);
@@ -53,7 +56,7 @@ export class Rig {
       tcp: this.transport,
       arena: this.arena,
       bytes: this.arena.bytes,
-      clock: this.clock,
+      clock: this.turnClock,
       timers: this.timers,
       log: options.log ?? silentLog,
       wake: () => this.transport.wakes++,
@@ -82,6 +85,7 @@ export class Rig {
   /** Lets virtual time pass. */
   pass(us: number): void {
     this.clock.runUntil(this.clock.nowUs() + us);
+    this.turnClock.look();
     this.timers.advance(this.clock.nowUs());
     this.transport.turn();
   }

@@ -27,6 +27,7 @@ export class MemoryFile {
 
 export class MemoryFiles implements FileSource {
   readonly files = new Map<string, MemoryFile>();
+  /** `find` and `look`. */
   finds = 0;
   opens = 0;
   reads = 0;
@@ -48,6 +49,12 @@ export class MemoryFiles implements FileSource {
     const file = this.files.get(realPath);
     if (file === undefined) return { kind: FOUND_NOTHING, realPath: '', identity: null };
     return { kind: FOUND_FILE, realPath, identity: file.identity };
+  }
+
+  async look(segments: readonly string[]): Promise<FileIdentity | null> {
+    this.finds++;
+    await this.beforeFind();
+    return this.files.get(`/${segments.join('/')}`)?.identity ?? null;
   }
 
   async open(realPath: string): Promise<OpenFile> {
