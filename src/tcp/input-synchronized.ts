@@ -124,7 +124,9 @@ function recordTimestamp(tcp: Tcp, tcb: Tcb, segment: Segment): void {
 
 /** First, the sequence number: RFC 9293's four cases of an acceptable segment. */
 function checkSequence(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
-  const window = receiveWindow(tcb);
+  // A window that its field rounds to nothing is closed (RFC 7323 2.4): whoever probes it has been told so, and goes on
+  // from a sequence number before the byte that the probe carried.
+  const window = receiveWindow(tcb) >> tcb.rcvScale === 0 ? 0 : receiveWindow(tcb);
   const offset = seqDistance(segment.seq, tcb.rcvNxt);
   if (segment.length === 0) {
     // Differs: an acknowledgment at the very edge is heard, from a peer that has sent all that the window allowed (as Linux does).
