@@ -9,6 +9,7 @@ import { silentLog } from '../../src/runtime/log.ts';
 import { SeededRandom } from '../../src/runtime/random.ts';
 import { VirtualClock } from '../../src/runtime/virtual-clock.ts';
 import type { TcpSettings } from '../../src/tcp/settings.ts';
+import type { Cidr } from '../../src/wire/address.ts';
 
 export const ADDRESS_A = 0x0a000001;
 export const ADDRESS_B = 0x0a000002;
@@ -18,6 +19,8 @@ const ARENA_BYTES = 512 * 1024 * 1024;
 export interface WorldOptions {
   readonly seed?: number;
   readonly link?: Omit<SimLinkOptions, 'clock' | 'arena' | 'seed'>;
+  /** Prefixes that are host a's as well. */
+  readonly sourcesA?: readonly Cidr[];
   readonly settingsA?: Partial<TcpSettings>;
   readonly settingsB?: Partial<TcpSettings>;
 }
@@ -35,7 +38,7 @@ export class World {
     const seed = options.seed ?? 1;
     this.random = new SeededRandom(seed);
     this.link = createSimLink({ ...options.link, clock: this.clock, arena: this.arena, seed });
-    this.a = this.createHost('a', this.link.a, ADDRESS_A, options.settingsA);
+    this.a = this.createHost('a', this.link.a, ADDRESS_A, options.settingsA, options.sourcesA);
     this.b = this.createHost('b', this.link.b, ADDRESS_B, options.settingsB);
   }
 
@@ -56,7 +59,13 @@ export class World {
     this.arena.close();
   }
 
-  private createHost(name: string, device: SimDevice, address: number, tcpSettings?: Partial<TcpSettings>): Host {
+  private createHost(
+    name: string,
+    device: SimDevice,
+    address: number,
+    tcpSettings?: Partial<TcpSettings>,
+    sources?: readonly Cidr[],
+  ): Host {
     const host = new Host({
       name,
       arena: this.arena,
@@ -66,6 +75,7 @@ export class World {
       log: silentLog,
       address,
       prefixLength: 24,
+      sources,
       macHi: MAC_HI,
       macLo: address,
       tcpSettings,
