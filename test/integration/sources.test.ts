@@ -32,7 +32,7 @@ integrationTest('connections to the kernel from every address of a prefix', asyn
   await startSink(t, null, HOST, 9000);
   for (const source of SOME) {
     const peer = StackPeer.connect(host, HOST, 9000, source);
-    peer.write(Buffer.from('from ' + source));
+    peer.write(Buffer.from(`from ${source}`));
     peer.end();
     t.is(await within(source, peer.closed), '', source);
     t.is(JSON.parse(peer.received.toString()).bytes, 5 + source.length);
