@@ -8,6 +8,7 @@ import { Arena } from '../runtime/arena.ts';
 import { type Clock, MonotonicClock } from '../runtime/clock.ts';
 import { createLog, type Log } from '../runtime/log.ts';
 import { SystemRandom } from '../runtime/random.ts';
+import type { TcpSettings } from '../tcp/settings.ts';
 import { Host } from './host.ts';
 import { type NetworkOptions, type OpenOptions, readOptions } from './options.ts';
 
@@ -18,7 +19,7 @@ const THREE_WAYS_OUT =
   'run it with sudo, or in a container with docker run --cap-add NET_ADMIN --device /dev/net/tun, or without any right by make run-rootless';
 
 /** Opens a host on a real device. Throws `OptionError`, `DeviceError`, or the file system's error for the capture file. */
-export function openHost(name: string, openOptions: OpenOptions = {}): Host {
+export function openHost(name: string, openOptions: OpenOptions = {}, tcpSettings: Partial<TcpSettings> = {}): Host {
   const options = readOptions(openOptions);
   const clock = new MonotonicClock();
   const log = createLog(options.logLevel);
@@ -39,6 +40,7 @@ export function openHost(name: string, openOptions: OpenOptions = {}): Host {
       gateway: options.gateway,
       macHi: options.mac.hi,
       macLo: options.mac.lo,
+      tcpSettings,
     });
   } catch (error) {
     opened.close();

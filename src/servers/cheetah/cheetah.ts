@@ -23,6 +23,7 @@ import { FileCache } from './file-cache.ts';
 import { StreamMemory } from './file-stream.ts';
 import { HttpConnection } from './http-connection.ts';
 import { type CheetahLimits, checkLimits, DEFAULT_LIMITS } from './settings.ts';
+import { ALL_SPECIALISATIONS, type Specialisations } from './specialisations.ts';
 import { VersionStore } from './version-store.ts';
 
 export interface CheetahOptions<Connection> {
@@ -41,6 +42,8 @@ export interface CheetahOptions<Connection> {
   /** Same as `limits.cacheBytes`. */
   readonly cacheBytes?: number | undefined;
   readonly limits?: Partial<CheetahLimits> | undefined;
+  /** All are on unless turned off; those that are TCP's are `tcpSettingsOf` them, for whoever makes the TCP. */
+  readonly specialisations?: Partial<Specialisations> | undefined;
   /** Where files come from instead of `root`. */
   readonly source?: FileSource | undefined;
 }
@@ -76,9 +79,11 @@ export class Cheetah<Connection> {
       this.checkClosed();
     };
     const versions = new VersionStore(this.bodies, responder, this.counters, settled.maxVersions);
+    const specialisations: Specialisations = { ...ALL_SPECIALISATIONS, ...options.specialisations };
     const shared = { bytes, source, responder, clock, log, limits: settled, counters: this.counters, versions, wake };
     this.context = {
       ...shared,
+      specialisations,
       transport: options.tcp,
       cache: new FileCache(shared),
       streams: new StreamMemory(arena, settled.streamMemoryBytes, settled.streamChunkBytes, () => this.checkClosed()),

@@ -14,6 +14,7 @@ import type { FileCache } from './file-cache.ts';
 import type { StreamMemory } from './file-stream.ts';
 import type { HttpConnection } from './http-connection.ts';
 import type { CheetahLimits } from './settings.ts';
+import type { Specialisations } from './specialisations.ts';
 import type { VersionStore } from './version-store.ts';
 
 export interface HttpContext<Connection> {
@@ -33,6 +34,7 @@ export interface HttpContext<Connection> {
   readonly timerKind: number;
   readonly log: Log;
   readonly limits: CheetahLimits;
+  readonly specialisations: Specialisations;
   readonly wake: () => void;
   /** The request being handled, and the range it asks for: one at a time. */
   readonly head: RequestHead;
