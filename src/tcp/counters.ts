@@ -24,6 +24,8 @@ const NAMES = [
   'connectionsTimedOut',
   'timeWaitEvicted',
   'payloadBytesSummed',
+  'checksumsVerified',
+  'checksumsSkipped',
 ] as const;
 
 export type TcpCounterName = (typeof NAMES)[number];
@@ -52,3 +54,6 @@ export const ESTABLISHED_TOTAL = NAMES.indexOf('established');
 export const CONNECTIONS_TIMED_OUT = NAMES.indexOf('connectionsTimedOut');
 export const TIME_WAIT_EVICTED = NAMES.indexOf('timeWaitEvicted');
 export const PAYLOAD_BYTES_SUMMED = NAMES.indexOf('payloadBytesSummed');
+/** Segments received whose checksum neither the device nor the peer's kernel vouched for. */
+export const CHECKSUMS_VERIFIED = NAMES.indexOf('checksumsVerified');
+export const CHECKSUMS_SKIPPED = NAMES.indexOf('checksumsSkipped');
