@@ -3,7 +3,7 @@
 import { DEFAULT_PLAN, MAX_CONNECTIONS, MAX_PIPELINE, type SwampPlan } from '../servers/webswamp/plan.ts';
 import type { RequestOptions } from '../servers/webswamp/request.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
-import { type Cidr, formatIpv4, parseIpv4 } from '../wire/address.ts';
+import { parseIpv4 } from '../wire/address.ts';
 import { NETWORK_ARGUMENTS, parseWithOperands, readInteger, UsageError } from './arguments.ts';
 
 const ARGUMENTS = {
@@ -26,8 +26,19 @@ const ARGUMENTS = {
   copy: { type: 'boolean' },
   'no-checksum': { type: 'boolean' },
   'no-reuse': { type: 'boolean' },
+  'no-single-filter': { type: 'boolean' },
+  sockets: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
+
+/** All that is about our own stack. */
+const STACK_OPTIONS = [
+  ...(Object.keys(NETWORK_ARGUMENTS) as (keyof typeof NETWORK_ARGUMENTS)[]),
+  'sources',
+  'no-packet-merging',
+  'no-checksum',
+  'no-single-filter',
+] as const;
 
 type Values = ReturnType<typeof parseWithOperands<typeof ARGUMENTS>>['values'];
 
@@ -60,6 +71,7 @@ export function readChoice(args: readonly string[]): Choice | undefined {
   if (more !== undefined) throw new UsageError(`${more}: one URL is enough.`);
   const url = readUrl(text);
   const plan = readPlan(values);
+  if (values.sockets === true) refuseStackOptions(values);
   return {
     values,
     url,
@@ -82,6 +94,12 @@ export function readChoice(args: readonly string[]): Choice | undefined {
     startAtMs: values['start-at'] === undefined ? undefined : readTime(values['start-at']),
     json: values.json,
   };
+}
+
+/** What sockets cannot do is said, not ignored. */
+function refuseStackOptions(values: Values): void {
+  const given = STACK_OPTIONS.find((option) => values[option] !== undefined);
+  if (given !== undefined) throw new UsageError(`--${given}: with --sockets there is no stack that it could be for.`);
 }
 
 function readPlan(values: Values): SwampPlan {
@@ -175,10 +193,4 @@ function readTime(text: string): number {
   if (passedMs > 0) throw new UsageError(`--start-at ${text}: this time has passed.`);
   if (-passedMs * 1000 > MAX_DURATION_US) throw new UsageError(`--start-at ${text}: this is too far away.`);
   return timeMs;
-}
-
-/** How many addresses the connections come from, for people. */
-export function describeSources(address: number, prefixes: readonly Cidr[]): string {
-  if (prefixes.length === 0) return formatIpv4(address);
-  return prefixes.map((prefix) => `${formatIpv4(prefix.address)}/${prefix.prefixLength}`).join(', ');
 }

@@ -1,18 +1,13 @@
 /** `exonet webswamp`: loads an HTTP server from a stack of its own, and says what came of it. */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { openHost } from '../host/open.ts';
-import type { TimerWheel } from '../runtime/timer-wheel.ts';
-import type { TurnClock } from '../runtime/turn-clock.ts';
 import { createReport, mergeReports, REPORT_VERSION, type Report } from '../servers/webswamp/report.ts';
 import { prepareRequest } from '../servers/webswamp/request.ts';
-import { TcpClient } from '../servers/webswamp/tcp-client.ts';
-import type { ClientTransport } from '../servers/webswamp/transport.ts';
 import { Webswamp } from '../servers/webswamp/webswamp.ts';
-import type { Tcb } from '../tcp/tcb.ts';
-import { NETWORK_HELP, networkOptions, parseWithOperands, UsageError } from './arguments.ts';
+import { NETWORK_HELP, parseWithOperands, UsageError } from './arguments.ts';
 import { onStopSignal } from './signals.ts';
 import { type Choice, readChoice } from './webswamp-arguments.ts';
 import { Progress, summarize } from './webswamp-output.ts';
+import { openSockets, openStack, type Platform } from './webswamp-platform.ts';
 
 export const WEBSWAMP_SUMMARY = 'load an HTTP server and measure its answers';
 
@@ -41,12 +36,14 @@ The second form joins the reports of several that ran at the same time.
 ${NETWORK_HELP}
   --help                  this text
 
-Specialisations, on unless they are turned off (the last one is off):
+Specialisations, on unless they are turned off (--no-checksum, which trusts what arrives, is off):
 
   --no-packet-merging     acknowledge at once: the handshake's ACK does not carry the request, nor the FIN an ACK
   --copy                  copy what arrives, as reading a socket does, instead of counting it where it lies
   --no-reuse              make records of connections anew
+  --no-single-filter      claim a packet filter for each connection
   --no-checksum           do not look at TCP checksums of what arrives
+  --sockets               use the kernel's sockets instead: the same program, for comparison
 
 Exit code: 0 when the server was the limit, or no rate was asked for; 3 when the generator itself missed the asked rate
 by more than 1%.`;
@@ -54,18 +51,9 @@ by more than 1%.`;
 const EXIT_FAILURE = 1;
 const EXIT_SATURATED = 3;
 const PROGRESS_MS = 1000;
-
-/** What the engine runs on. */
-interface Platform<Connection> {
-  readonly transport: ClientTransport<Connection>;
-  readonly clock: TurnClock;
-  readonly timers: TimerWheel;
-  readonly memory: { readonly bytes: Uint8Array; allocate(bytes: number): number };
-  readonly wake: () => void;
-  counters(): Record<string, Record<string, number>>;
-  start(): void;
-  close(): void;
-}
+/** How often, and how long, the server's link address is waited for before the first connections are opened all the same. */
+const READY_POLL_MS = 2;
+const READY_PATIENCE_MS = 3000;
 
 /** Runs until the load has been sent, or a signal. Throws `UsageError`, `OptionError` or `DeviceError` before it begins. */
 export function webswamp(args: readonly string[]): void {
@@ -79,34 +67,8 @@ export function webswamp(args: readonly string[]): void {
     return;
   }
   if (choice.json !== undefined) writeFileSync(choice.json, '');
-  run(openStack(choice), choice);
-}
-
-function openStack(choice: Choice): Platform<Tcb> {
-  const options = { ...networkOptions(choice.values), sources: choice.sources };
-  const host = openHost('webswamp', options, choice.tcpSettings);
-  const { arena, stack, tcp, kernel, device } = host;
-  host.onDeviceFailure = (failure) => {
-    console.error(`exonet: ${failure.message}`);
-    host.close();
-    process.exit(EXIT_FAILURE);
-  };
-  return {
-    transport: new TcpClient(tcp, choice.address, choice.port),
-    clock: stack.clock,
-    timers: stack.timers,
-    memory: arena,
-    wake: () => stack.wake(),
-    counters: () => ({
-      tcp: { ...tcp.counters.snapshot(), payloadBytesCopied: tcp.receiveQueues.copiedBytes },
-      environment: { ...stack.environment.counters.snapshot(), filters: stack.environment.claimed },
-      exokernel: kernel.counters.snapshot(),
-      device: { ...device.counters },
-      drops: nonZero(stack.drops.snapshot()),
-    }),
-    start: () => host.start(),
-    close: () => host.close(),
-  };
+  if (choice.values.sockets === true) run(openSockets(choice), choice);
+  else run(openStack(choice), choice);
 }
 
 function run<Connection>(platform: Platform<Connection>, choice: Choice): void {
@@ -125,8 +87,17 @@ function run<Connection>(platform: Platform<Connection>, choice: Choice): void {
   const ended = new Promise<number>((resolve) => {
     swamp.onEnd = () => resolve(performance.eventLoopUtilization(workedBefore).utilization);
   });
-  const starter = setTimeout(begin, choice.startAtMs === undefined ? 0 : choice.startAtMs - Date.now());
   platform.start();
+  const startAtMs = choice.startAtMs ?? Date.now();
+  const patienceEndMs = Math.max(startAtMs, Date.now() + READY_PATIENCE_MS);
+  let starter: NodeJS.Timeout;
+  const prepare = (): void => {
+    const nowMs = Date.now();
+    const isReady = platform.isReady() || nowMs >= patienceEndMs;
+    if (isReady && nowMs >= startAtMs) begin();
+    else starter = setTimeout(prepare, isReady ? startAtMs - nowMs : READY_POLL_MS);
+  };
+  prepare();
   const finished = ended.then((busyShare) => {
     clearInterval(printer);
     progress.end();
@@ -180,8 +151,4 @@ function readReport(path: string): Report {
     throw new UsageError(`${path}: this is no report of webswamp.`);
   }
   return report as Report;
-}
-
-function nonZero(counts: Record<string, number>): Record<string, number> {
-  return Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
 }

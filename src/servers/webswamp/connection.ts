@@ -93,8 +93,8 @@ export class ClientConnection<Connection> implements TransportUser<Connection> {
     if (this.outstanding++ === 0 && this.state === OPEN) this.startTimer(plan.timeoutUs);
     counters.increment(REQUESTS_SENT);
     const isLast = ++this.sent >= plan.requestsPerConnection;
-    if (isLast) transport.send(connection, request.closeAt, request.closeBytes, null, 0);
-    else transport.send(connection, request.keepAt, request.keepBytes, null, 0);
+    if (isLast) transport.send(connection, request.closeAt, request.closeBytes, null, 0, 0);
+    else transport.send(connection, request.keepAt, request.keepBytes, null, 0, 0);
   }
 
   ready(connection: Connection): void {
@@ -199,13 +199,19 @@ export class ClientConnection<Connection> implements TransportUser<Connection> {
     const { swamp } = this;
     if (this.state !== OPEN) return;
     this.state = DRAINING;
+    this.giveBack();
+    this.startTimer(LINGER_US);
+    swamp.left();
+  }
+
+  /** What is unanswered is for another connection to send. */
+  private giveBack(): void {
+    const { swamp } = this;
     while (this.outstanding > 0) {
       swamp.sendAgain(float64At(this.intendedUs, this.first));
       this.first = this.first + 1 < swamp.plan.pipeline ? this.first + 1 : 0;
       this.outstanding--;
     }
-    this.startTimer(LINGER_US);
-    swamp.left();
   }
 
   private peerClosed(connection: Connection): void {
@@ -234,6 +240,11 @@ export class ClientConnection<Connection> implements TransportUser<Connection> {
       if (this.outstanding === 0) {
         swamp.counters.increment(IDLE_CLOSES);
         this.leave();
+      } else if (error === 'EADDRNOTAVAIL' || error === 'EMFILE') {
+        this.state = ENDING;
+        this.giveBack();
+        swamp.foundNoRoom();
+        swamp.left();
       } else if (state === CONNECTING) {
         if (error === 'ETIMEDOUT') this.giveUp(ERROR_SYN_TIMEOUT);
         else this.giveUp(error === 'EHOSTUNREACH' || error === 'ENETUNREACH' ? ERROR_UNREACHABLE : ERROR_REFUSED);

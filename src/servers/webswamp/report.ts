@@ -6,6 +6,7 @@ import {
   CONNECTIONS_UNAVAILABLE,
   REQUESTS_HANDED_LATE,
   REQUESTS_LATE_BY_OUR_FAULT,
+  RESPONSES,
 } from './counters.ts';
 import { Latencies, type LatencySummary } from './latency.ts';
 import { judge, type Verdict } from './verdict.ts';
@@ -98,7 +99,7 @@ export function createReport<Connection>(swamp: Webswamp<Connection>, context: R
     histogram: latencies.encode(),
     rate: isOpen ? { asked: plan.requestsPerSecond, due, handed, handedLate, lateByOwnFault: ownLate } : null,
     busyShare,
-    verdict: judge({ due, unsent, handedLate, ownLate, busyShare, unavailable }),
+    verdict: judge({ responses: count(RESPONSES), due, unsent, handedLate, ownLate, busyShare, unavailable }),
     counters: { webswamp: counters.snapshot(), ...context.counters },
   };
 }

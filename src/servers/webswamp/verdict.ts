@@ -6,6 +6,8 @@ export const MISSED_SHARE = 0.01;
 export const BUSY_SHARE = 0.95;
 
 export interface Evidence {
+  /** Responses that came whole, good or bad. */
+  readonly responses: number;
   /** Requests that the schedule had due; 0 in the closed loop. */
   readonly due: number;
   /** Of them, not handed to the network by the end. */
@@ -31,7 +33,8 @@ export function judge(evidence: Evidence): Verdict {
   return evidence.due === 0 ? judgeClosedLoop(evidence) : judgeOpenLoop(evidence);
 }
 
-function judgeClosedLoop({ busyShare, unavailable }: Evidence): Verdict {
+function judgeClosedLoop({ responses, busyShare, unavailable }: Evidence): Verdict {
+  if (responses === 0) return { limit: 'server', saturated: false, reason: 'it answered nothing' };
   if (unavailable > 0) {
     return {
       limit: 'generator',

@@ -205,6 +205,12 @@ export class Webswamp<Connection> {
     this.again.push(intendedUs);
   }
 
+  /** There was no port, or no room, for one more connection. */
+  foundNoRoom(): void {
+    this.counters.increment(CONNECTIONS_UNAVAILABLE);
+    this.noOpensBeforeUs = this.clock.nowUs() + REOPEN_DELAY_US;
+  }
+
   /** A connection is in use no more. */
   left(): void {
     this.inUse--;
@@ -298,8 +304,7 @@ export class Webswamp<Connection> {
     const record = this.takeRecord();
     const connection = this.transport.connect(record);
     if (connection === null) {
-      counters.increment(CONNECTIONS_UNAVAILABLE);
-      this.noOpensBeforeUs = this.clock.nowUs() + REOPEN_DELAY_US;
+      this.foundNoRoom();
       this.freeRecords.push(record);
       return null;
     }
