@@ -6,7 +6,7 @@
  * the owner of the address (`ipv4Filter`); it alone could put a fragmented datagram together, for which the owner of the
  * ports must pass its first fragment on or be the same.
  */
-import type { MacAddress } from '../wire/address.ts';
+import { type MacAddress, maskOf } from '../wire/address.ts';
 import {
   ARP_HARDWARE_BYTES_OFFSET,
   ARP_HARDWARE_OFFSET,
@@ -40,21 +40,23 @@ const HARDWARE_ETHERNET = 1;
 const MAC_BYTES = 6;
 const ADDRESS_BYTES = 4;
 
-/** ARP over Ethernet for IPv4 whose target protocol address is this one: requests for it, replies to it, claims of it. */
-export function arpFilter(targetAddress: number, targetMac?: MacAddress): Filter {
+/** ARP over Ethernet for IPv4 whose target protocol address is this one, or of its prefix: requests for it, replies to it, claims of it. */
+export function arpFilter(targetAddress: number, targetMac?: MacAddress, prefixLength = 32): Filter {
   return [
     ...ethernetAtoms(ETHERTYPE_ARP, targetMac),
     load16(ETHERNET_BYTES + ARP_HARDWARE_OFFSET, HARDWARE_ETHERNET),
     load16(ETHERNET_BYTES + ARP_PROTOCOL_OFFSET, ETHERTYPE_IPV4),
     load8(ETHERNET_BYTES + ARP_HARDWARE_BYTES_OFFSET, MAC_BYTES),
     load8(ETHERNET_BYTES + ARP_PROTOCOL_BYTES_OFFSET, ADDRESS_BYTES),
-    load32(ETHERNET_BYTES + ARP_TARGET_ADDRESS_OFFSET, targetAddress),
+    load32(ETHERNET_BYTES + ARP_TARGET_ADDRESS_OFFSET, targetAddress & maskOf(prefixLength), maskOf(prefixLength)),
   ];
 }
 
-/** All IPv4 to an address. */
-export function ipv4Filter(targetAddress: number, targetMac?: MacAddress): Filter {
-  return [...ethernetAtoms(ETHERTYPE_IPV4, targetMac), load32(ETHERNET_BYTES + IPV4_TARGET_OFFSET, targetAddress)];
+/** All IPv4 to an address, or to all of its prefix. */
+export function ipv4Filter(targetAddress: number, targetMac?: MacAddress, prefixLength = 32): Filter {
+  const mask = maskOf(prefixLength);
+  const target = load32(ETHERNET_BYTES + IPV4_TARGET_OFFSET, targetAddress & mask, mask);
+  return [...ethernetAtoms(ETHERTYPE_IPV4, targetMac), target];
 }
 
 export interface Tcp4Parameters {

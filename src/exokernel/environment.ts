@@ -13,6 +13,7 @@
 import type { Demultiplexer, FilterId } from '../downloadfilter/demultiplexer.ts';
 import type { Filter } from '../downloadfilter/language.ts';
 import { Counters } from '../runtime/counters.ts';
+import { type Cidr, maskOf } from '../wire/address.ts';
 import { DROP_NAMES, DROP_RING_FULL, type DropReason } from '../wire/drop-reasons.ts';
 import { PacketRing } from './packet-ring.ts';
 import type { SlotPool } from './slot-pool.ts';
@@ -38,6 +39,8 @@ export interface EnvironmentOptions {
   readonly macLo: number;
   /** IPv4 addresses in whose name it may send, as 32-bit integers. */
   readonly addresses: readonly number[];
+  /** Whole prefixes of addresses in whose name it may send as well. */
+  readonly sources?: readonly Cidr[] | undefined;
   /** Receive slots it may hold (256). */
   readonly ringFrames?: number;
   /** Frames of the transmit queue, rounded up to a power of two (512). */
@@ -79,6 +82,8 @@ export class Environment {
   readonly macHi: number;
   readonly macLo: number;
   readonly addresses: Int32Array;
+  readonly sourceNetworks: Int32Array;
+  readonly sourceMasks: Int32Array;
   /** Frames that have arrived, oldest first. */
   readonly ring: PacketRing;
   /** Frames to be sent at the end of the turn. */
@@ -109,6 +114,9 @@ export class Environment {
     this.macHi = options.macHi;
     this.macLo = options.macLo | 0;
     this.addresses = Int32Array.from(options.addresses, (address) => address | 0);
+    const sources = options.sources ?? [];
+    this.sourceMasks = Int32Array.from(sources, ({ prefixLength }) => maskOf(prefixLength));
+    this.sourceNetworks = Int32Array.from(sources, ({ address, prefixLength }) => address & maskOf(prefixLength));
     this.ringFrames = ringFrames;
     this.ring = new PacketRing(ringFrames);
     this.queue = queue;

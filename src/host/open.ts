@@ -36,6 +36,7 @@ export function openHost(name: string, openOptions: OpenOptions = {}, tcpSetting
       log,
       address: options.address.address,
       prefixLength: options.address.prefixLength,
+      sources: options.sources,
       gateway: options.gateway,
       macHi: options.mac.hi,
       macLo: options.mac.lo,
@@ -56,12 +57,13 @@ function capture(device: Device, arena: Arena, path: string, clock: Clock, log: 
 }
 
 function openDevice(arena: Arena, options: NetworkOptions): TapDevice | PacketSocketDevice {
-  const { interfaceName, address, hostAddress, mac, mtu, offload } = options;
+  const { interfaceName, address, hostAddress, sources, mac, mtu, offload } = options;
   const shared = { name: interfaceName, arena, offload, ...(mtu === undefined ? {} : { mtu }) };
   try {
-    if (options.deviceKind === 'packet') return openPacketSocket({ ...shared, addresses: [address.address], mac });
-    refuseKernelAddresses([address.address]);
-    return openTap({ ...shared, ...(hostAddress === undefined ? {} : { hostAddress }) });
+    if (options.deviceKind === 'packet')
+      return openPacketSocket({ ...shared, addresses: [address.address], sources, mac });
+    refuseKernelAddresses([address.address], sources);
+    return openTap({ ...shared, sources, ...(hostAddress === undefined ? {} : { hostAddress }) });
   } catch (error) {
     if (!(error instanceof DeviceError) || (error.code !== 'EPERM' && error.code !== 'EACCES')) throw error;
     throw new DeviceError(error.code, `${error.message.replace(/[.:;]$/, '')}: ${THREE_WAYS_OUT}.`);

@@ -41,11 +41,13 @@ import {
   ipv4HeaderBytes,
   ipv4Protocol,
   ipv4Source,
+  ipv4Target,
   ipv4TotalBytes,
   PROTOCOL_ICMP,
 } from '../wire/ipv4.ts';
 import { VNET_DATA_VALID, VNET_NEEDS_CSUM, vnetFlags } from '../wire/virtio-net.ts';
 import type { ErrorSender, Ipv4, TransportHandler } from './ipv4.ts';
+import type { LocalAddresses } from './local-addresses.ts';
 import type { LibosOptions } from './options.ts';
 import type { Path, Paths } from './path.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -117,7 +119,7 @@ export class Icmp implements TransportHandler, ErrorSender {
   private readonly drops: Counters<string>;
   private readonly ipv4: Ipv4;
   private readonly paths: Paths;
-  private readonly localAddress: number;
+  private readonly local: LocalAddresses;
   private readonly echoes: TokenBucket;
   private readonly errors: TokenBucket;
   private readonly replies: TransmitBuffer;
@@ -129,7 +131,7 @@ export class Icmp implements TransportHandler, ErrorSender {
     this.drops = options.drops;
     this.ipv4 = options.ipv4;
     this.paths = options.paths;
-    this.localAddress = options.localAddress;
+    this.local = options.local;
     const limits = { ...DEFAULT_ICMP_LIMITS, ...options.limits };
     this.echoes = new TokenBucket(limits.echoesPerSecond, limits.echoBurst);
     this.errors = new TokenBucket(limits.errorsPerSecond, limits.errorBurst);
@@ -150,7 +152,7 @@ export class Icmp implements TransportHandler, ErrorSender {
     switch (icmpType(bytes, messageAt)) {
       case ICMP_ECHO:
         this.counters.increment(ECHO_REQUESTS);
-        this.answer(ipv4Source(bytes, ipAt), messageAt, messageBytes);
+        this.answer(ipv4Source(bytes, ipAt), ipv4Target(bytes, ipAt), messageAt, messageBytes);
         break;
       case ICMP_UNREACHABLE:
       case ICMP_TIME_EXCEEDED:
@@ -183,7 +185,7 @@ export class Icmp implements TransportHandler, ErrorSender {
       this.drops.increment(DROP_ICMP_RATE);
       return false;
     }
-    const path = this.paths.acquire(ipv4Source(this.bytes, ipAt));
+    const path = this.paths.acquire(ipv4Source(this.bytes, ipAt), ipv4Target(this.bytes, ipAt));
     if (path === undefined) {
       this.drops.increment(DROP_NO_ROUTE);
       return false;
@@ -200,13 +202,13 @@ export class Icmp implements TransportHandler, ErrorSender {
   }
 
   /** Section 3.2.2.6: the reply carries the request's data, all of it. */
-  private answer(remote: number, messageAt: number, messageBytes: number): void {
+  private answer(remote: number, local: number, messageAt: number, messageBytes: number): void {
     if (!this.echoes.take(this.clock.nowUs())) {
       this.counters.increment(ECHO_REFUSED);
       this.drop(DROP_ICMP_RATE);
       return;
     }
-    const path = this.paths.acquire(remote);
+    const path = this.paths.acquire(remote, local);
     if (path === undefined) {
       this.drop(DROP_NO_ROUTE);
       return;
@@ -260,7 +262,7 @@ export class Icmp implements TransportHandler, ErrorSender {
       return;
     }
     const handler = this.ipv4.handlers[ipv4Protocol(bytes, quotedAt)];
-    const ours = ipv4Source(bytes, quotedAt) === this.localAddress && ipv4FragmentOffset(bytes, quotedAt) === 0;
+    const ours = this.local.has(ipv4Source(bytes, quotedAt)) && ipv4FragmentOffset(bytes, quotedAt) === 0;
     if (!ours || handler === null || handler === undefined) {
       this.drop(DROP_ICMP_QUOTE);
       return;

@@ -18,7 +18,7 @@ export function synSentArrives(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   if ((flags & TCP_ACK) !== 0 && (seqBeforeOrAt(segment.ack, tcb.iss) || seqAfter(segment.ack, tcb.sndMax))) {
     tcp.drops.increment(DROP_TCP_ACK);
     if ((flags & TCP_RST) === 0 && tcp.takeChallenge()) {
-      tcp.reply(tcb.remoteAddress, tcb.remotePort, tcb.localPort, segment.ack, toSeq(0), TCP_RST, 0);
+      tcp.reply(segment, segment.ack, toSeq(0), TCP_RST, 0);
     }
     return;
   }

@@ -54,7 +54,7 @@ export function input(tcp: Tcp, frameAt: number, ipAt: number, at: number, lengt
     return;
   }
   tcp.counters.add(PAYLOAD_BYTES_RECEIVED, segment.payloadBytes);
-  const value = tcp.table.find(segment.remoteAddress, segment.remotePort, segment.localPort);
+  const value = tcp.table.find(segment.remoteAddress, segment.remotePort, segment.localAddress, segment.localPort);
   if (value >= 0) {
     const tcb = tcp.connection(value);
     tcb.lastReceivedUs = tcp.nowUs;
@@ -77,10 +77,10 @@ export function closedArrives(tcp: Tcp, segment: Segment): void {
   tcp.drops.increment(DROP_TCP_NO_CONNECTION);
   if ((segment.flags & TCP_RST) !== 0 || !tcp.takeChallenge()) return;
   if ((segment.flags & TCP_ACK) !== 0) {
-    tcp.reply(segment.remoteAddress, segment.remotePort, segment.localPort, segment.ack, toSeq(0), TCP_RST, 0);
+    tcp.reply(segment, segment.ack, toSeq(0), TCP_RST, 0);
   } else {
     const flags = TCP_RST | TCP_ACK;
-    tcp.reply(segment.remoteAddress, segment.remotePort, segment.localPort, toSeq(0), segmentEnd(segment), flags, 0);
+    tcp.reply(segment, toSeq(0), segmentEnd(segment), flags, 0);
   }
 }
 
@@ -99,7 +99,12 @@ export function reportIcmpError(
 ): void {
   if (length < QUOTE_BYTES) return;
   const { bytes } = tcp;
-  const value = tcp.table.find(ipv4Target(bytes, quotedIpAt), tcpTargetPort(bytes, at), tcpSourcePort(bytes, at));
+  const value = tcp.table.find(
+    ipv4Target(bytes, quotedIpAt),
+    tcpTargetPort(bytes, at),
+    ipv4Source(bytes, quotedIpAt),
+    tcpSourcePort(bytes, at),
+  );
   if (value < 0) return;
   const tcb = tcp.connection(value);
   const seq = toSeq(tcpSeq(bytes, at));

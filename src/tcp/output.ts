@@ -321,7 +321,7 @@ export function outputReplies(tcp: Tcp): void {
 function outputReply(tcp: Tcp, index: number): void {
   const { bytes, replies } = tcp;
   // The path first: finding it may send an ARP request.
-  const path = tcp.paths.acquire(replies.address(index));
+  const path = tcp.paths.acquire(replies.address(index), replies.localAddress(index));
   if (path === undefined) return;
   const at = tcp.ip.begin();
   if (at !== 0) {
