@@ -19,6 +19,14 @@ const EVENT_NAMES = [
   'timeouts',
   'aborts',
   'memoryShortages',
+  'groupsRead',
+  'groupReads',
+  'groupHits',
+  'groupLate',
+  'groupWasted',
+  'groupPagesCut',
+  'groupMembersOver',
+  'groupBytesOver',
 ] as const;
 
 export type CheetahCounterName = (typeof EVENT_NAMES)[number] | `responses${number}`;
@@ -48,6 +56,18 @@ export const TIMEOUTS = 13;
 export const ABORTS = 14;
 /** Requests that could not be served for want of memory. */
 export const MEMORY_SHORTAGES = 15;
+/** Pages whose includes were looked for. */
+export const GROUPS_READ = 16;
+/** Files read because a page includes them, before anybody asked for them. */
+export const GROUP_READS = 17;
+/** First requests for such a file that found it in the cache; those that came while it was read; files that went unasked for. */
+export const GROUP_HITS = 18;
+export const GROUP_LATE = 19;
+export const GROUP_WASTED = 20;
+/** Pages longer than is looked through, members beyond the number, and beyond the bytes, of a group. */
+export const GROUP_PAGES_CUT = 21;
+export const GROUP_MEMBERS_OVER = 22;
+export const GROUP_BYTES_OVER = 23;
 
 /** By status: index of its counter. */
 const STATUS_INDEX = new Uint8Array(600);
