@@ -18,7 +18,14 @@ import type { Bytes } from '../wire/bytes.ts';
 import { PROTOCOL_TCP } from '../wire/ipv4.ts';
 import { TCP_ACK, TCP_RST } from '../wire/tcp.ts';
 import { ConnectionTable, NOT_FOUND, timeWaitValue } from './connections.ts';
-import { ACTIVE_OPENS, REPLIES_DROPPED, RESETS_SENT, TCP_COUNTER_NAMES, TIME_WAIT_EVICTED } from './counters.ts';
+import {
+  ACTIVE_OPENS,
+  CONNECTIONS_REUSED,
+  REPLIES_DROPPED,
+  RESETS_SENT,
+  TCP_COUNTER_NAMES,
+  TIME_WAIT_EVICTED,
+} from './counters.ts';
 import { InitialSequence } from './initial-sequence.ts';
 import { input, reportIcmpError } from './input.ts';
 import { DEFAULT_BACKLOG, Listener } from './listener.ts';
@@ -48,6 +55,8 @@ export class Tcp implements Transport {
   readonly mtuBytes: number;
   readonly features: DeviceFeatures;
   readonly settings: TcpSettings;
+  /** The device cuts super-frames, and is given them. */
+  readonly superFrames: boolean;
   readonly counters = new Counters(TCP_COUNTER_NAMES);
   /** What the stack dropped, by drop reason. */
   readonly drops: Counters<string>;
@@ -95,6 +104,7 @@ export class Tcp implements Transport {
     this.local = stack.local;
     this.mtuBytes = stack.mtuBytes;
     this.features = stack.features;
+    this.superFrames = settings.superFrames && stack.features.segmentTcp4;
     this.receiveScale = scaleFor(settings.receiveBufferBytes);
     this.challengeBudget = settings.challengeAcksPerSecond;
     const { random } = stack;
@@ -102,7 +112,7 @@ export class Tcp implements Transport {
     this.initialSequence = new InitialSequence(random);
     this.ports = new EphemeralPorts(random);
     this.timeWait = new TimeWaitRecords(settings.maxTimeWait);
-    this.regions = new RegionPool(this.queue);
+    this.regions = new RegionPool(this.queue, settings.reuseRecords);
     this.receiveMemory = new BlockAllocator(stack.arena, settings.receivePoolBytes);
     this.receiveQueues = new ReceiveQueues(this.bytes, this.receiveMemory, settings.receiveBufferBytes);
     this.retransmitKind = this.timers.addKind((index) => retransmitExpired(this, this.connection(index)));
@@ -273,7 +283,7 @@ export class Tcp implements Transport {
   /** A TCB entered in the table, with its path if there is one; null when there are too many. */
   createConnection(remoteAddress: number, remotePort: number, localAddress: number, localPort: number): Tcb | null {
     if (this.liveConnections >= this.settings.maxConnections) return null;
-    const tcb = this.freeTcbs.pop() ?? this.makeTcb();
+    const tcb = this.takeTcb();
     tcb.remoteAddress = remoteAddress;
     tcb.remotePort = remotePort;
     tcb.localAddress = localAddress;
@@ -420,8 +430,20 @@ export class Tcp implements Transport {
     return (Math.floor(this.nowUs / 1000) + offset) | 0;
   }
 
-  private makeTcb(): Tcb {
-    const index = this.tcbs.length;
+  private takeTcb(): Tcb {
+    const free = this.freeTcbs.pop();
+    if (free === undefined) return this.makeTcb(this.tcbs.length);
+    if (this.settings.reuseRecords) {
+      this.counters.increment(CONNECTIONS_REUSED);
+      return free;
+    }
+    this.timers.destroy(free.retransmitTimer);
+    this.timers.destroy(free.delayedAckTimer);
+    this.timers.destroy(free.slowTimer);
+    return this.makeTcb(free.index);
+  }
+
+  private makeTcb(index: number): Tcb {
     const { timers } = this;
     const retransmit = timers.create(this.retransmitKind, index);
     const tcb = new Tcb(
@@ -431,7 +453,7 @@ export class Tcp implements Transport {
       timers.create(this.delayedAckKind, index),
       timers.create(this.slowKind, index),
     );
-    this.tcbs.push(tcb);
+    this.tcbs[index] = tcb;
     return tcb;
   }
 

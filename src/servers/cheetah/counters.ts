@@ -19,6 +19,9 @@ const EVENT_NAMES = [
   'timeouts',
   'aborts',
   'memoryShortages',
+  'payloadBytesCopied',
+  'bytesSummedAtLoad',
+  'recordsReused',
   'groupsRead',
   'groupReads',
   'groupHits',
@@ -56,18 +59,24 @@ export const TIMEOUTS = 13;
 export const ABORTS = 14;
 /** Requests that could not be served for want of memory. */
 export const MEMORY_SHORTAGES = 15;
+/** Bytes of cached files copied into send buffers. */
+export const PAYLOAD_BYTES_COPIED = 16;
+/** Bytes of files read to make their grids of sums, once a version. */
+export const BYTES_SUMMED_AT_LOAD = 17;
+/** Connections whose record had served one before. */
+export const RECORDS_REUSED = 18;
 /** Pages whose includes were looked for. */
-export const GROUPS_READ = 16;
+export const GROUPS_READ = 19;
 /** Files read because a page includes them, before anybody asked for them. */
-export const GROUP_READS = 17;
+export const GROUP_READS = 20;
 /** First requests for such a file that found it in the cache; those that came while it was read; files that went unasked for. */
-export const GROUP_HITS = 18;
-export const GROUP_LATE = 19;
-export const GROUP_WASTED = 20;
+export const GROUP_HITS = 21;
+export const GROUP_LATE = 22;
+export const GROUP_WASTED = 23;
 /** Pages longer than is looked through, members beyond the number, and beyond the bytes, of a group. */
-export const GROUP_PAGES_CUT = 21;
-export const GROUP_MEMBERS_OVER = 22;
-export const GROUP_BYTES_OVER = 23;
+export const GROUP_PAGES_CUT = 24;
+export const GROUP_MEMBERS_OVER = 25;
+export const GROUP_BYTES_OVER = 26;
 
 /** By status: index of its counter. */
 const STATUS_INDEX = new Uint8Array(600);
