@@ -15,6 +15,7 @@ import {
   readInteger,
   UsageError,
 } from './arguments.ts';
+import { hostCounters, logCounters, printCountersOnSignal } from './counters.ts';
 import { onStopSignal } from './signals.ts';
 import { readSpecialisations, SPECIALISATION_ARGUMENTS, SPECIALISATION_HELP } from './specialisations.ts';
 
@@ -32,7 +33,8 @@ ${NETWORK_HELP}
 
 ${SPECIALISATION_HELP}
 
-Ctrl-C finishes the responses under way and removes the device; a second Ctrl-C ends at once.`;
+Ctrl-C finishes the responses under way and removes the device; a second Ctrl-C ends at once. SIGUSR1 prints
+what was counted so far; with --log-level info it is logged at the end, too.`;
 
 const ARGUMENTS = {
   ...NETWORK_ARGUMENTS,
@@ -75,8 +77,11 @@ export function cheetah(args: readonly string[]): void {
   };
   host.start();
   announce(host, root, port);
+  const counters = () => ({ cheetah: server.snapshot(), ...hostCounters(host) });
+  printCountersOnSignal(counters);
   onStopSignal(async () => {
     await server.close();
+    logCounters(host, counters());
     host.close();
   });
 }
