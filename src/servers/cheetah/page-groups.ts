@@ -45,20 +45,25 @@ export class ByteBudget {
   }
 }
 
-interface Member {
+class Member {
   readonly key: Uint8Array;
   readonly hash: number;
+  /** A client has asked for it since it was last read for the group. */
+  asked = false;
+
+  constructor(path: string) {
+    this.key = keyOfPath(path);
+    this.hash = hashBytes(this.key, 0, this.key.length);
+  }
 }
 
 class PageGroup {
   /** The version of the page that names the members. */
   readonly version: FileVersion;
   readonly members: Member[] = [];
-  readonly budget: ByteBudget;
 
-  constructor(version: FileVersion, budgetBytes: number) {
+  constructor(version: FileVersion) {
     this.version = version;
-    this.budget = new ByteBudget(budgetBytes);
   }
 }
 
@@ -108,8 +113,8 @@ export class PageGroups {
       this.keepTogether(known);
       return;
     }
-    const { groupBytes, maxGroups } = this.limits;
-    const group = new PageGroup(version, Math.min(groupBytes, this.cache.largestBodyBytes));
+    const { maxGroups } = this.limits;
+    const group = new PageGroup(version);
     this.groups.set(page, group);
     for (const oldest of this.groups.keys()) {
       if (this.groups.size <= maxGroups) break;
@@ -136,25 +141,33 @@ export class PageGroups {
     // Its own answer first.
     await this.giveWay();
     const includes = new PageIncludes(decoder.decode(copy), pathOfKey(page.key), groupMembers, MAX_KEY_BYTES);
+    const budget = this.createBudget();
     let more = true;
     for (let taken = 0; more && !this.closed; ) {
       more = includes.read(PIECE_CHARACTERS);
-      for (; taken < includes.paths.length; taken++) this.addMember(group, includes.paths[taken] ?? '');
+      for (; taken < includes.paths.length; taken++) {
+        const member = new Member(includes.paths[taken] ?? '');
+        group.members.push(member);
+        this.want(member, budget);
+      }
       if (more) await this.giveWay();
     }
     if (includes.cut) this.counters.increment(GROUP_MEMBERS_OVER);
+    // Some may have been there already.
+    if (!this.closed) this.keepTogether(group);
   }
 
-  private addMember(group: PageGroup, path: string): void {
+  private createBudget(): ByteBudget {
+    return new ByteBudget(Math.min(this.limits.groupBytes, this.cache.largestBodyBytes));
+  }
+
+  private want(member: Member, budget: ByteBudget): void {
     if (this.closed) return;
-    const key = keyOfPath(path);
-    const member = { key, hash: hashBytes(key, 0, key.length) };
-    group.members.push(member);
     if (this.wanted.length >= this.limits.groupQueue) {
       this.counters.increment(GROUP_MEMBERS_OVER);
       return;
     }
-    this.wanted.push({ member, budget: group.budget });
+    this.wanted.push({ member, budget });
     if (this.readers < this.limits.groupReads) void this.readMembers();
   }
 
@@ -169,14 +182,21 @@ export class PageGroups {
     this.readers--;
   }
 
-  /** What holds of the page holds of its members: in use, and as fresh. */
+  /** What holds of the page holds of its members: in use, as fresh, and in the cache where clients have asked for them. */
   private keepTogether(group: PageGroup): void {
-    for (const { key, hash } of group.members) {
-      const entry = this.cache.find(key, 0, key.length, hash);
+    const budget = this.createBudget();
+    for (const member of group.members) {
+      const entry = this.cache.find(member.key, 0, member.key.length, member.hash);
       const version = entry?.file?.version ?? null;
-      if (entry === null || version === null) continue;
+      if (entry === null || version === null) {
+        if (member.asked) this.want(member, budget);
+        member.asked = false;
+        continue;
+      }
       version.used = true;
-      if (!version.file.readAhead) this.cache.refresh(entry);
+      if (version.file.readAhead) continue;
+      member.asked = true;
+      this.cache.refresh(entry);
     }
   }
 }

@@ -148,7 +148,7 @@ export class PageIncludes implements TokenizerCallbacks {
   private add(reference: string): void {
     if (this.cut || reference === '') return;
     const url = resolveUrl(reference, this.base);
-    if (url === null || url.origin !== ORIGIN || url.pathname.length > this.maxPathChars) return;
+    if (url === null || !url.href.startsWith(`${ORIGIN}/`) || url.pathname.length > this.maxPathChars) return;
     if (this.seen.has(url.pathname)) return;
     if (this.paths.length === this.maxPaths) {
       this.cut = true;
