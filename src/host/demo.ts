@@ -4,9 +4,10 @@
  *
  *     webswamp 10.0.0.1 --- 10.0.0.9 forwarder 10.0.1.9 --- 10.0.1.2 Cheetah :8080, Cheetah :8081
  */
-import { setImmediate } from 'node:timers/promises';
+
 import type { SimLink } from '../driver/sim-link.ts';
 import { silentLog } from '../runtime/log.ts';
+import { settlePromises } from '../runtime/promises.ts';
 import { Cheetah } from '../servers/cheetah/cheetah.ts';
 import { MemoryFiles } from '../servers/cheetah/memory-files.ts';
 import { TcpTransport } from '../servers/http/tcp-transport.ts';
@@ -156,7 +157,7 @@ export class Demo {
   }
 
   private async until(done: () => boolean): Promise<void> {
-    while (!this.world.run(SLICE_US, done)) await setImmediate();
+    while (!this.world.run(SLICE_US, done)) await settlePromises();
   }
 
   private async closeServers(): Promise<void> {
