@@ -66,6 +66,18 @@ function parse<Options extends NonNullable<ParseArgsConfig['options']>>(
   }
 }
 
+/** The arguments of some options in the order they were written, for groups of options that belong together. */
+export function readOrder(
+  args: readonly string[],
+  options: NonNullable<ParseArgsConfig['options']>,
+  names: readonly string[],
+): { readonly name: string; readonly value: string }[] {
+  const { tokens } = parseArgs({ args: [...args], options, strict: true, allowPositionals: false, tokens: true });
+  return tokens.flatMap((token) =>
+    token.kind === 'option' && names.includes(token.name) ? [{ name: token.name, value: token.value ?? '' }] : [],
+  );
+}
+
 /** The values of `NETWORK_ARGUMENTS`, for `openHost`. */
 export function networkOptions(values: Values<typeof NETWORK_ARGUMENTS>): OpenOptions {
   return {
