@@ -42,6 +42,7 @@ Specialisations, on unless they are turned off (--no-checksum, which trusts what
   --copy                  copy what arrives, as reading a socket does, instead of counting it where it lies
   --no-reuse              make records of connections anew
   --no-single-filter      claim a packet filter for each connection
+  --no-polling            sleep until a frame arrives
   --no-checksum           do not look at TCP checksums of what arrives
   --sockets               use the kernel's sockets instead: the same program, for comparison
 
@@ -76,16 +77,22 @@ function run<Connection>(platform: Platform<Connection>, choice: Choice): void {
   const swamp = new Webswamp({ ...platform, plan, request: prepareRequest(platform.memory, choice.request) });
   const progress = new Progress(process.stdout);
   let startedAtMs = 0;
-  let workedBefore = performance.eventLoopUtilization();
+  let loopBefore = performance.eventLoopUtilization();
+  let polledBeforeUs = 0;
   let printer: NodeJS.Timeout | undefined;
   const begin = (): void => {
     startedAtMs = Date.now();
-    workedBefore = performance.eventLoopUtilization();
+    loopBefore = performance.eventLoopUtilization();
+    polledBeforeUs = platform.polledUs();
     printer = setInterval(() => progress.show(swamp), PROGRESS_MS);
     swamp.start();
   };
   const ended = new Promise<number>((resolve) => {
-    swamp.onEnd = () => resolve(performance.eventLoopUtilization(workedBefore).utilization);
+    swamp.onEnd = () => {
+      const { active, idle } = performance.eventLoopUtilization(loopBefore);
+      const polledMs = (platform.polledUs() - polledBeforeUs) / 1000;
+      resolve(Math.max(0, active - polledMs) / Math.max(1, active + idle));
+    };
   });
   platform.start();
   const startAtMs = choice.startAtMs ?? Date.now();
