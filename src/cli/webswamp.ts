@@ -1,5 +1,6 @@
 /** `exonet webswamp`: loads an HTTP server from a stack of its own, and says what came of it. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { Latencies } from '../servers/webswamp/latency.ts';
 import { createReport, mergeReports, REPORT_VERSION, type Report } from '../servers/webswamp/report.ts';
 import { prepareRequest } from '../servers/webswamp/request.ts';
 import { Webswamp } from '../servers/webswamp/webswamp.ts';
@@ -67,7 +68,8 @@ export function webswamp(args: readonly string[]): void {
     console.log(HELP);
     return;
   }
-  if (choice.json !== undefined) writeFileSync(choice.json, '');
+  // Now, and not after the run, is the time to find out that it cannot be written.
+  if (choice.json !== undefined) appendFileSync(choice.json, '');
   if (choice.values.sockets === true) run(openSockets(choice), choice);
   else run(openStack(choice), choice);
 }
@@ -156,6 +158,11 @@ function readReport(path: string): Report {
   }
   if (report?.webswamp !== REPORT_VERSION || typeof report.histogram !== 'string') {
     throw new UsageError(`${path}: this is no report of webswamp.`);
+  }
+  try {
+    Latencies.decode(report.histogram, 0, 0);
+  } catch {
+    throw new UsageError(`${path}: its histogram cannot be read.`);
   }
   return report as Report;
 }
