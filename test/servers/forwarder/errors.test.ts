@@ -203,6 +203,12 @@ withRig('the last hop: time exceeded, about the packet as it was', {}, (t, rig) 
   t.is(rig.fromClient({ flags: TCP_ACK, seq: 100, ack: 8, ttl: 2 })[0]?.ttl, 1);
 });
 
+withRig('routed, too: the error comes from an address of ours', { mode: 'routed' }, (t, rig) => {
+  rig.fromClient({ flags: TCP_SYN, seq: 5 });
+  t.deepEqual(rig.fromBackend({ target: CLIENT, mac: INSIDE, flags: TCP_SYN | TCP_ACK, ack: 6, ttl: 1 }), []);
+  t.like(readIcmp(t, rig.take(rig.inside)[0]), { type: 11, source: INSIDE, target: BACKEND, quotedTarget: CLIENT });
+});
+
 withRig("too long for the link it has to leave by: fragmentation needed, with that link's MTU", {}, (t, rig) => {
   openFlow(rig);
   const long = { flags: TCP_ACK, seq: 100, ack: 8, text: 'x'.repeat(1461) };
