@@ -22,6 +22,7 @@ import {
   ETHERTYPE_ARP,
   ETHERTYPE_IPV4,
 } from '../wire/ethernet.ts';
+import { ICMP_TYPE_OFFSET } from '../wire/icmp.ts';
 import {
   IPV4_FRAGMENT_MASK,
   IPV4_FRAGMENT_OFFSET,
@@ -31,6 +32,7 @@ import {
   IPV4_SOURCE_OFFSET,
   IPV4_TARGET_OFFSET,
   IPV4_VERSION_OFFSET,
+  PROTOCOL_ICMP,
   PROTOCOL_TCP,
 } from '../wire/ipv4.ts';
 import { TCP_SOURCE_PORT_OFFSET, TCP_TARGET_PORT_OFFSET } from '../wire/tcp.ts';
@@ -63,13 +65,15 @@ export interface Tcp4Parameters {
   readonly target: number;
   readonly source?: number;
   readonly targetPort?: number;
+  /** Which bits of the target port are compared (all): a range of ports that begin with the same bits. */
+  readonly targetPortMask?: number;
   readonly sourcePort?: number;
   readonly targetMac?: MacAddress;
 }
 
 /** TCP over IPv4 with any IP options, first fragments included. */
 export function tcp4Filter(parameters: Tcp4Parameters): Filter {
-  const { target, source, targetPort, sourcePort, targetMac } = parameters;
+  const { target, source, targetPort, targetPortMask, sourcePort, targetMac } = parameters;
   const atoms: Atom[] = [
     ...ethernetAtoms(ETHERTYPE_IPV4, targetMac),
     load16(ETHERNET_BYTES + IPV4_FRAGMENT_OFFSET, 0, IPV4_FRAGMENT_MASK),
@@ -81,8 +85,25 @@ export function tcp4Filter(parameters: Tcp4Parameters): Filter {
   atoms.push(shiftBase(ETHERNET_BYTES + IPV4_VERSION_OFFSET, IPV4_HEADER_MASK, IPV4_HEADER_SHIFT));
   // The base has moved by the IP header's length, and still counts from the frame's first byte.
   if (sourcePort !== undefined) atoms.push(load16(ETHERNET_BYTES + TCP_SOURCE_PORT_OFFSET, sourcePort));
-  if (targetPort !== undefined) atoms.push(load16(ETHERNET_BYTES + TCP_TARGET_PORT_OFFSET, targetPort));
+  if (targetPort !== undefined) atoms.push(load16(ETHERNET_BYTES + TCP_TARGET_PORT_OFFSET, targetPort, targetPortMask));
   return atoms;
+}
+
+/** ICMP messages of one type to an address, fragments but the first left out. */
+export function icmp4Filter(target: number, type: number): Filter {
+  return [
+    ...ethernetAtoms(ETHERTYPE_IPV4, undefined),
+    load16(ETHERNET_BYTES + IPV4_FRAGMENT_OFFSET, 0, IPV4_FRAGMENT_MASK),
+    load8(ETHERNET_BYTES + IPV4_PROTOCOL_OFFSET, PROTOCOL_ICMP),
+    load32(ETHERNET_BYTES + IPV4_TARGET_OFFSET, target),
+    shiftBase(ETHERNET_BYTES + IPV4_VERSION_OFFSET, IPV4_HEADER_MASK, IPV4_HEADER_SHIFT),
+    load8(ETHERNET_BYTES + ICMP_TYPE_OFFSET, type),
+  ];
+}
+
+/** All IPv4 there is: what no more particular filter takes. */
+export function anyIpv4Filter(): Filter {
+  return ethernetAtoms(ETHERTYPE_IPV4, undefined);
 }
 
 function ethernetAtoms(type: number, targetMac: MacAddress | undefined): Atom[] {

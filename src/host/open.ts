@@ -13,7 +13,7 @@ import { Host } from './host.ts';
 import { type NetworkOptions, type OpenOptions, readOptions } from './options.ts';
 
 /** Address space, not memory: pages that nobody touches cost nothing. */
-const ARENA_BYTES = 1536 * 1024 * 1024;
+export const ARENA_BYTES = 1536 * 1024 * 1024;
 
 const THREE_WAYS_OUT =
   'run it with sudo, or in a container with docker run --cap-add NET_ADMIN --device /dev/net/tun, or without any right by make run-rootless';
@@ -26,7 +26,7 @@ export function openHost(name: string, openOptions: OpenOptions = {}, tcpSetting
   const arena = new Arena(ARENA_BYTES);
   const opened = openDevice(arena, options);
   try {
-    const device = options.pcap === undefined ? opened : capture(opened, arena, options.pcap, clock, log);
+    const device = capture(opened, arena, options.pcap, clock, log);
     return new Host({
       name,
       arena,
@@ -49,7 +49,9 @@ export function openHost(name: string, openOptions: OpenOptions = {}, tcpSetting
   }
 }
 
-function capture(device: Device, arena: Arena, path: string, clock: Clock, log: Log): Device {
+/** The device with a capture file behind it, if one is asked for. */
+export function capture(device: Device, arena: Arena, path: string | undefined, clock: Clock, log: Log): Device {
+  if (path === undefined) return device;
   const tee = new PcapTee(device, arena.bytes, path, clock);
   if (tee.writer.error !== null) throw tee.writer.error;
   tee.writer.onError = (error) =>
@@ -57,7 +59,8 @@ function capture(device: Device, arena: Arena, path: string, clock: Clock, log: 
   return tee;
 }
 
-function openDevice(arena: Arena, options: NetworkOptions): TapDevice | PacketSocketDevice {
+/** Opens the device alone. Throws `DeviceError`. */
+export function openDevice(arena: Arena, options: NetworkOptions): TapDevice | PacketSocketDevice {
   const { interfaceName, address, hostAddress, sources, mac, mtu, offload } = options;
   const shared = { name: interfaceName, arena, offload, ...(mtu === undefined ? {} : { mtu }) };
   try {

@@ -24,6 +24,7 @@ import {
   ICMP_CODE_FRAG_NEEDED,
   ICMP_ECHO,
   ICMP_ECHO_REPLY,
+  ICMP_PARAMETER_PROBLEM,
   ICMP_TIME_EXCEEDED,
   ICMP_UNREACHABLE,
   icmpCheck,
@@ -79,9 +80,6 @@ export interface IcmpOptions extends LibosOptions {
   readonly paths: Paths;
   readonly limits?: Partial<IcmpLimits> | undefined;
 }
-
-/** RFC 792's third error: its pointer says which octet of our packet was wrong. */
-const ICMP_PARAMETER_PROBLEM = 12;
 
 /** MTUs that links have (RFC 1191 section 7.1): the next lower one is the guess when a router does not tell. */
 const PLATEAUS = [65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296];
@@ -173,9 +171,9 @@ export class Icmp implements TransportHandler, ErrorSender {
 
   /**
    * Sends an error about a packet received (its IPv4 header at `ipAt`), quoting what fits of it; `sendUnreachable(ICMP_CODE_PORT, ...)` is what a UDP
-   * without a listener calls. False when RFC 1122 section 3.2.2 forbids it or the limit is reached.
+   * without a listener calls; `nextMtu` is for "fragmentation needed" alone. False when RFC 1122 section 3.2.2 forbids it or the limit is reached.
    */
-  sendError(type: number, code: number, ipAt: number): boolean {
+  sendError(type: number, code: number, ipAt: number, nextMtu = 0): boolean {
     if (!this.mayReport(ipAt)) {
       this.counters.increment(ERRORS_SUPPRESSED);
       return false;
@@ -190,7 +188,7 @@ export class Icmp implements TransportHandler, ErrorSender {
       this.drops.increment(DROP_NO_ROUTE);
       return false;
     }
-    const sent = this.writeError(path, type, code, ipAt);
+    const sent = this.writeError(path, type, code, ipAt, nextMtu);
     this.paths.release(path);
     if (sent) this.counters.increment(ERRORS_SENT);
     return sent;
@@ -298,7 +296,7 @@ export class Icmp implements TransportHandler, ErrorSender {
     return type === ICMP_ECHO || type === ICMP_ECHO_REPLY;
   }
 
-  private writeError(path: Path, type: number, code: number, ipAt: number): boolean {
+  private writeError(path: Path, type: number, code: number, ipAt: number, nextMtu: number): boolean {
     const at = this.ipv4.begin();
     if (at === 0) {
       this.drops.increment(DROP_QUEUE_FULL);
@@ -309,7 +307,7 @@ export class Icmp implements TransportHandler, ErrorSender {
     const quotedAt = messageAt + ICMP_BYTES;
     const roomBytes = at + MAX_HEADER_BYTES - quotedAt;
     const quotedBytes = Math.min(ipv4TotalBytes(bytes, ipAt), roomBytes);
-    setIcmpError(bytes, messageAt, type, code, 0);
+    setIcmpError(bytes, messageAt, type, code, nextMtu);
     bytes.copyWithin(quotedAt, ipAt, ipAt + quotedBytes);
     fillIcmpChecksum(bytes, messageAt, ICMP_BYTES + quotedBytes);
     return this.ipv4.send(path, at, PROTOCOL_ICMP, ICMP_BYTES + quotedBytes, 0);

@@ -1,5 +1,5 @@
 /**
- * The asynchronous shell around the synchronous core (design, principle 4): it calls `turn` when the descriptor has
+ * The asynchronous shell around the synchronous core (design, principle 4): it calls `turn` when a descriptor has
  * something to read, when the deadline of the last turn comes up, and when somebody asks for it; in between it leaves the
  * process to Node's own loop.
  *
@@ -49,14 +49,14 @@ const NO_POLLING: Polling = { pollUs: 0, received: () => 0 };
 export class Reactor {
   readonly counters = new Counters(REACTOR_COUNTERS);
   private readonly clock: Clock;
-  private readonly descriptor: number;
+  private readonly descriptors: readonly number[];
   private readonly turn: () => number;
   private readonly pollUs: number;
   private readonly received: () => number;
   private readonly sliceUs: number;
   private running = false;
   /** Kept here because a collected watch stops firing. */
-  private watch: DescriptorWatch | undefined = undefined;
+  private watches: DescriptorWatch[] = [];
   private soon: NodeJS.Immediate | undefined = undefined;
   private sleep: NodeJS.Timeout | undefined = undefined;
   /** When `sleep` ends: at the deadline or before. */
@@ -69,15 +69,20 @@ export class Reactor {
 
   /**
    * @param clock what deadlines are told by; real time
-   * @param descriptor watched for readability; -1 when there is nothing to watch
+   * @param descriptors watched for readability, one or several; -1 when there is nothing to watch
    * @param turn does what there is to do and returns when it wants to be called again, in microseconds of the clock: 0 for
    *   as soon as possible, Infinity for not before something happens
    * @param polling how to look for frames instead of sleeping; without it a turn is taken for each event
    */
-  constructor(clock: Clock, descriptor: number, turn: () => number, polling: Polling = NO_POLLING) {
+  constructor(
+    clock: Clock,
+    descriptors: number | readonly number[],
+    turn: () => number,
+    polling: Polling = NO_POLLING,
+  ) {
     if (!Number.isFinite(polling.pollUs) || polling.pollUs < 0) throw new RangeError(`pollUs ${polling.pollUs}`);
     this.clock = clock;
-    this.descriptor = descriptor;
+    this.descriptors = [descriptors].flat().filter((descriptor) => descriptor >= 0);
     this.turn = turn;
     this.pollUs = polling.pollUs;
     this.received = polling.received;
@@ -89,7 +94,7 @@ export class Reactor {
     if (this.running) return;
     this.running = true;
     this.receivedFrames = this.received();
-    if (this.descriptor >= 0) this.watch = watchReadable(this.descriptor, this.onReadable);
+    this.watches = this.descriptors.map((descriptor) => watchReadable(descriptor, this.onReadable));
     this.wake();
   }
 
@@ -101,8 +106,8 @@ export class Reactor {
   /** Ends the watching and waiting; a turn that is running comes to its end. */
   stop(): void {
     this.running = false;
-    this.watch?.close();
-    this.watch = undefined;
+    for (const watch of this.watches) watch.close();
+    this.watches = [];
     if (this.soon !== undefined) clearImmediate(this.soon);
     this.soon = undefined;
     this.endSleep();

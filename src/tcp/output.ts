@@ -23,6 +23,7 @@ import { TIMESTAMPS_BYTES, writeMss, writeTimestamps, writeWindowScale } from '.
 import { setVnetChecksum, setVnetGso, VNET_GSO_TCPV4 } from '../wire/virtio-net.ts';
 import {
   ACKS_MERGED,
+  ACKS_MERGED_WITH_FIN,
   BYTES_RETRANSMITTED,
   FINS_MERGED,
   KEEP_ALIVE_PROBES,
@@ -210,10 +211,10 @@ function finMayRide(tcp: Tcp, tcb: Tcb, length: number): boolean {
   return tcb.finQueued && (length === 0 || tcp.settings.packetMerging);
 }
 
-/** Counts what rides on a segment with data, before its header pays the acknowledgment. */
-function countMerged(tcp: Tcp, tcb: Tcb, flags: number): void {
-  if (tcb.ackDelayed || tcb.ackNow) tcp.counters.increment(ACKS_MERGED);
-  if ((flags & TCP_FIN) !== 0) tcp.counters.increment(FINS_MERGED);
+/** Counts what rides on a segment with data or a FIN, before its header pays the acknowledgment. */
+function countMerged(tcp: Tcp, tcb: Tcb, length: number, flags: number): void {
+  if (tcb.ackDelayed || tcb.ackNow) tcp.counters.increment(length > 0 ? ACKS_MERGED : ACKS_MERGED_WITH_FIN);
+  if (length > 0 && (flags & TCP_FIN) !== 0) tcp.counters.increment(FINS_MERGED);
 }
 
 /**
@@ -232,7 +233,7 @@ function outputSegment(tcp: Tcp, tcb: Tcb, seq: Seq, limit: number, finAllowed: 
     if (length > 0) flags |= TCP_PSH;
     if (finMayRide(tcp, tcb, length) && finAllowed) flags |= TCP_FIN;
   }
-  if (length > 0) countMerged(tcp, tcb, flags);
+  countMerged(tcp, tcb, length, flags);
   const tcpAt = at + path.headerBytes;
   const headerBytes = writeHeader(tcp, tcb, tcpAt, seq, flags);
   if (offload) {

@@ -46,6 +46,8 @@ export interface TcpSettings {
   readonly superFrames: boolean;
   /** Records of connections and regions are pooled; off: made anew and left to the collector. */
   readonly reuseRecords: boolean;
+  /** Segments whose checksum nobody has looked at are checked; off, only for who can bear wrong bytes: the sum is not computed. */
+  readonly verifyChecksums: boolean;
 }
 
 export const DEFAULT_TCP_SETTINGS: TcpSettings = {
@@ -70,4 +72,5 @@ export const DEFAULT_TCP_SETTINGS: TcpSettings = {
   packetMerging: true,
   superFrames: true,
   reuseRecords: true,
+  verifyChecksums: true,
 };
