@@ -10,7 +10,7 @@ import { Stack } from '../libos/stack.ts';
 import type { Arena } from '../runtime/arena.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
-import { Reactor } from '../runtime/reactor.ts';
+import { DEFAULT_POLL_US, Reactor } from '../runtime/reactor.ts';
 import { Forwarder, type ForwarderOptions } from '../servers/forwarder/forwarder.ts';
 import type { Cidr } from '../wire/address.ts';
 
@@ -30,6 +30,8 @@ export interface ForwardHostOptions extends Omit<ForwarderOptions, 'sides'> {
   readonly clock: Clock;
   readonly log: Log;
   readonly sides: readonly ForwardSideOptions[];
+  /** How long a busy host looks for frames before it sleeps, microseconds (default 100); 0: it always sleeps. */
+  readonly pollUs?: number | undefined;
 }
 
 export class ForwardHost {
@@ -41,7 +43,8 @@ export class ForwardHost {
   onDeviceFailure: (failure: DeviceError) => void = () => {};
   private readonly arena: Arena;
   private readonly clock: Clock;
-  private readonly reactor: Reactor;
+  /** What drives the turns, with its counters; the host starts and stops it. */
+  readonly reactor: Reactor;
   private closed = false;
 
   constructor(options: ForwardHostOptions) {
@@ -60,7 +63,10 @@ export class ForwardHost {
       sides: this.stacks.map((stack, index) => ({ stack, kernel: this.kernels[index] as Exokernel })),
     });
     const descriptors = this.devices.map((device) => device.descriptor);
-    this.reactor = new Reactor(clock, descriptors, () => this.turn());
+    this.reactor = new Reactor(clock, descriptors, () => this.turn(), {
+      pollUs: options.pollUs ?? DEFAULT_POLL_US,
+      received: () => this.receivedFrames(),
+    });
     for (const stack of this.stacks) stack.start();
   }
 
@@ -80,6 +86,12 @@ export class ForwardHost {
   start(): void {
     for (const stack of this.stacks) stack.wake = () => this.reactor.wake();
     this.reactor.start();
+  }
+
+  private receivedFrames(): number {
+    let frames = 0;
+    for (let i = 0; i < this.devices.length; i++) frames += (this.devices[i] as Device).counters.receivedFrames;
+    return frames;
   }
 
   /** Logs what is left of the flows, which end as if a cable had been pulled, and gives devices and arena back. */
