@@ -66,6 +66,7 @@ export class ForwardHost {
     this.reactor = new Reactor(clock, descriptors, () => this.turn(), {
       pollUs: options.pollUs ?? DEFAULT_POLL_US,
       received: () => this.receivedFrames(),
+      look: () => this.look(),
     });
     for (const stack of this.stacks) stack.start();
   }
@@ -86,6 +87,10 @@ export class ForwardHost {
   start(): void {
     for (const stack of this.stacks) stack.wake = () => this.reactor.wake();
     this.reactor.start();
+  }
+
+  private look(): void {
+    for (let i = 0; i < this.kernels.length; i++) (this.kernels[i] as Exokernel).look();
   }
 
   private receivedFrames(): number {
