@@ -83,6 +83,10 @@ simulate: build-test ## Write the table of simulated transfers anew, after a cha
 bench: build build-test ## Measure against nginx and node:http in network namespaces (root, nginx, wrk)
 	@$(NODE) build/bench/main.js $(ARGS)
 
+.PHONY: bench-cold-page
+bench-cold-page: build build-test ## Measure a browser's wait for a cold page, with html-grouping and without (root)
+	@$(NODE) build/bench/cold-page.js $(ARGS)
+
 .PHONY: run
 run: build ## Serve examples/site at http://10.90.0.2/ from a TAP device (root or NET_ADMIN)
 	@scripts/foreground.sh $(NODE) $(PROGRAM) cheetah $(SITE) $(ARGS)

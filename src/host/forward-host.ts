@@ -30,6 +30,8 @@ export interface ForwardHostOptions extends Omit<ForwarderOptions, 'sides'> {
   readonly clock: Clock;
   readonly log: Log;
   readonly sides: readonly ForwardSideOptions[];
+  /** How long a busy host looks for frames before it sleeps, microseconds (default 100); 0: it always sleeps. */
+  readonly pollUs?: number | undefined;
 }
 
 export class ForwardHost {
@@ -41,15 +43,14 @@ export class ForwardHost {
   onDeviceFailure: (failure: DeviceError) => void = () => {};
   private readonly arena: Arena;
   private readonly clock: Clock;
-  private readonly log: Log;
-  private readonly reactor: Reactor;
+  /** What drives the turns, with its counters; the host starts and stops it. */
+  readonly reactor: Reactor;
   private closed = false;
 
   constructor(options: ForwardHostOptions) {
     const { arena, clock, log, random, sides } = options;
     this.arena = arena;
     this.clock = clock;
-    this.log = log;
     this.devices = sides.map(({ device }) => device);
     this.kernels = this.devices.map((device) => new Exokernel({ arena, device, clock, log }));
     this.stacks = sides.map(({ device, ...side }, index) => {
@@ -63,8 +64,9 @@ export class ForwardHost {
     });
     const descriptors = this.devices.map((device) => device.descriptor);
     this.reactor = new Reactor(clock, descriptors, () => this.turn(), {
-      pollUs: DEFAULT_POLL_US,
-      received: () => this.devices.reduce((sum, device) => sum + device.counters.receivedFrames, 0),
+      pollUs: options.pollUs ?? DEFAULT_POLL_US,
+      received: () => this.receivedFrames(),
+      look: () => this.look(),
     });
     for (const stack of this.stacks) stack.start();
   }
@@ -87,21 +89,25 @@ export class ForwardHost {
     this.reactor.start();
   }
 
-  /** Logs what is left of the flows, which end as if a cable had been pulled, and the counts; gives devices and arena back. */
+  private look(): void {
+    for (let i = 0; i < this.kernels.length; i++) (this.kernels[i] as Exokernel).look();
+  }
+
+  private receivedFrames(): number {
+    let frames = 0;
+    for (let i = 0; i < this.devices.length; i++) frames += (this.devices[i] as Device).counters.receivedFrames;
+    return frames;
+  }
+
+  /** Logs what is left of the flows, which end as if a cable had been pulled, and gives devices and arena back. */
   close(): void {
     if (this.closed) return;
     this.closed = true;
     this.reactor.stop();
     this.forwarder.close();
-    const { counters, drops } = this.forwarder;
-    this.log.info({ ...counters.snapshot(), dropped: nonZero(drops.snapshot()) }, 'forwarder stopped');
     for (const stack of this.stacks) stack.close();
     for (const kernel of this.kernels) kernel.close();
     for (const device of this.devices) device.close();
     this.arena.close();
   }
-}
-
-function nonZero(counts: Record<string, number>): Record<string, number> {
-  return Object.fromEntries(Object.entries(counts).filter(([, count]) => count !== 0));
 }

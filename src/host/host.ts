@@ -76,6 +76,7 @@ export class Host {
     this.reactor = new Reactor(clock, device.descriptor, () => this.turn(), {
       pollUs: options.pollUs ?? DEFAULT_POLL_US,
       received: () => device.counters.receivedFrames,
+      look: () => this.kernel.look(),
     });
     this.stack.start();
   }

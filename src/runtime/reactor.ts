@@ -4,9 +4,9 @@
  * process to Node's own loop.
  *
  * To sleep costs the kernel's way down and, when a frame comes, the processor's way up again, which in a virtual machine is
- * longer than a request takes. A reactor that polls therefore stays awake for a while after frames have come and takes
- * turn upon turn within one callback. Every slice of that is bounded and then Node's loop comes round: files, signals
- * and timers get their time under any load. And it stays awake only where that has paid lately: when the next frame
+ * longer than a request takes. A reactor that polls therefore stays awake for a while after frames have come, looks whether
+ * there are more, and takes turn upon turn within one callback. Every slice of that is bounded and then Node's loop comes
+ * round: files, signals and timers get their time under any load. And it stays awake only where that has paid lately: when the next frame
  * came sooner than it would have given up, as virtual machines decide about halting (KVM's halt polling). A server that
  * rests, or hears of its clients every millisecond, uses no processor time for nothing.
  *
@@ -23,6 +23,8 @@ const MAX_SLEEP_MS = 2 ** 31 - 1;
 export const DEFAULT_POLL_US = 100;
 /** How long turns are taken in a row before Node's loop comes round. */
 const SLICE_US = 500;
+/** Looks for frames before the clock is read again. */
+const LOOKS = 8;
 
 /** Whether polling pays, as branch predictors guess: up with each frame that came soon, down with each that did not. */
 const PAYS_MAX = 3;
@@ -30,31 +32,33 @@ const PAYS_ENOUGH = 2;
 
 export const REACTOR_COUNTERS = ['turns', 'emptyPolls', 'slices', 'sleeps', 'emptyPollUs'] as const;
 export const REACTOR_TURNS = 0;
-/** Turns taken to look for frames that had not come. */
+/** Looks for frames that had not come. */
 export const REACTOR_EMPTY_POLLS = 1;
 /** Callbacks of Node's loop in which turns were taken. */
 export const REACTOR_SLICES = 2;
 /** Times that the process was left to Node's loop until something happens. */
 export const REACTOR_SLEEPS = 3;
-/** Time spent looking in vain: the processor was busy, and nothing was done. */
+/** Time spent looking: the processor was busy, and nothing was done. */
 export const REACTOR_EMPTY_POLL_US = 4;
 
 export interface Polling {
   /** How long to look for frames after the last one, microseconds; 0: not at all. */
   readonly pollUs: number;
   /** Frames received so far. */
-  readonly received: () => number;
+  received(): number;
+  /** Receives what is waiting, for the next turn to work on; cheap when there is nothing. */
+  look(): void;
 }
 
-const NO_POLLING: Polling = { pollUs: 0, received: () => 0 };
+const NO_POLLING: Polling = { pollUs: 0, received: () => 0, look: () => {} };
 
 export class Reactor {
   readonly counters = new Counters(REACTOR_COUNTERS);
   private readonly clock: Clock;
   private readonly descriptors: readonly number[];
   private readonly turn: () => number;
+  private readonly polling: Polling;
   private readonly pollUs: number;
-  private readonly received: () => number;
   private readonly sliceUs: number;
   private running = false;
   /** Kept here because a collected watch stops firing. */
@@ -67,6 +71,8 @@ export class Reactor {
   /** Frames received, and when the turn that found the last of them had ended. */
   private receivedFrames = 0;
   private receivedUs = Number.NEGATIVE_INFINITY;
+  /** Frames have been found, for the turn that is running or the next one. */
+  private found = false;
   private pays = 0;
 
   /**
@@ -86,8 +92,8 @@ export class Reactor {
     this.clock = clock;
     this.descriptors = [descriptors].flat().filter((descriptor) => descriptor >= 0);
     this.turn = turn;
+    this.polling = polling;
     this.pollUs = polling.pollUs;
-    this.received = polling.received;
     this.sliceUs = polling.pollUs > 0 ? SLICE_US : 0;
   }
 
@@ -95,7 +101,7 @@ export class Reactor {
   start(): void {
     if (this.running) return;
     this.running = true;
-    this.receivedFrames = this.received();
+    this.receivedFrames = this.polling.received();
     this.watches = this.descriptors.map((descriptor) => watchReadable(descriptor, this.onReadable));
     this.wake();
   }
@@ -140,40 +146,55 @@ export class Reactor {
     const startUs = this.clock.nowUs();
     let nowUs = startUs;
     let deadlineUs = 0;
-    let again = false;
-    do {
-      const beganUs = nowUs;
-      const polls = deadlineUs > 0;
+    let again = true;
+    while (again) {
       this.counters.increment(REACTOR_TURNS);
       deadlineUs = this.turn();
       // The turn may have stopped us.
       if (!this.running) return;
+      this.noteFrames(nowUs);
       nowUs = this.clock.nowUs();
-      if (!this.noteFrames(beganUs, nowUs) && polls) {
-        this.counters.increment(REACTOR_EMPTY_POLLS);
-        this.counters.add(REACTOR_EMPTY_POLL_US, nowUs - beganUs);
+      if (this.found) this.receivedUs = nowUs;
+      this.found = false;
+      again = deadlineUs <= 0;
+      const untilUs = Math.min(this.receivedUs + this.pollUs, deadlineUs);
+      if (!again && this.pays >= PAYS_ENOUGH && nowUs < untilUs) {
+        this.lookForFrames(untilUs);
+        const lookedUs = this.clock.nowUs();
+        this.counters.add(REACTOR_EMPTY_POLL_US, lookedUs - nowUs);
+        nowUs = lookedUs;
+        again = this.found || nowUs >= deadlineUs;
       }
-      again = deadlineUs <= 0 || this.isWorthPolling(nowUs);
-    } while (again && nowUs - startUs < this.sliceUs);
+      if (nowUs - startUs >= this.sliceUs) break;
+    }
     this.deadlineUs = deadlineUs;
     if (again) this.wake();
     else this.goToSleep(deadlineUs);
   }
 
-  /** Notes whether a turn has found frames, and whether they came soon after those before. */
-  private noteFrames(beganUs: number, endedUs: number): boolean {
-    const frames = this.received();
-    if (frames === this.receivedFrames) return false;
-    const soon = beganUs - this.receivedUs <= this.pollUs;
+  /** Looks for frames until there are some, at most until `untilUs`. */
+  private lookForFrames(untilUs: number): void {
+    do {
+      for (let looks = 0; looks < LOOKS; looks++) {
+        this.polling.look();
+        if (this.polling.received() !== this.receivedFrames) {
+          this.noteFrames(this.clock.nowUs());
+          return;
+        }
+        this.counters.increment(REACTOR_EMPTY_POLLS);
+      }
+    } while (this.clock.nowUs() < untilUs);
+  }
+
+  /** Notes frames that have come, at `foundUs`, and whether that was soon after those before. */
+  private noteFrames(foundUs: number): void {
+    const frames = this.polling.received();
+    if (frames === this.receivedFrames) return;
+    const soon = foundUs - this.receivedUs <= this.pollUs;
     if (soon && this.pays < PAYS_MAX) this.pays++;
     else if (!soon && this.pays > 0) this.pays--;
     this.receivedFrames = frames;
-    this.receivedUs = endedUs;
-    return true;
-  }
-
-  private isWorthPolling(nowUs: number): boolean {
-    return this.pays >= PAYS_ENOUGH && nowUs - this.receivedUs < this.pollUs;
+    this.found = true;
   }
 
   private goToSleep(deadlineUs: number): void {

@@ -107,6 +107,26 @@ test('frames go to their owner, in order and with their length', (t) => {
   t.is(kernel.counters.get('turns'), 1);
 });
 
+test('a look receives for the next turn, which receives no more; one that finds nothing changes nothing', (t) => {
+  const { device, kernel } = createWorld();
+  const program = install(kernel, createTenant(kernel, 1));
+  kernel.look();
+  device.incoming.push(frameTo(1, 1), frameTo(1, 2));
+  kernel.turn();
+  t.deepEqual(program.marks, [1, 2]);
+  device.incoming.push(frameTo(1, 3));
+  kernel.look();
+  t.deepEqual(program.marks, [1, 2]);
+  t.is(device.incoming.length, 0);
+  device.incoming.push(frameTo(1, 4));
+  kernel.look();
+  t.is(kernel.turn(), Number.POSITIVE_INFINITY);
+  t.deepEqual(program.marks, [1, 2, 3]);
+  kernel.turn();
+  t.deepEqual(program.marks, [1, 2, 3, 4]);
+  t.is(kernel.counters.get('framesIn'), 4);
+});
+
 test('what nobody has claimed, and what is no frame, is dropped and counted', (t) => {
   const { device, kernel } = createWorld();
   const environment = createTenant(kernel, 1);

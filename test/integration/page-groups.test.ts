@@ -85,7 +85,6 @@ commandTest('under load it polls, and at rest it does nothing', ['curl'], async 
     loaded = await readCounters(cheetah);
   }
   t.true(count('emptyPolls') > 0);
-  t.true(count('turns') > count('slices'));
   // Nothing comes but what the kernel sends of itself: some turns, far fewer than polling for as long would take.
   await execute('sleep', ['1']);
   const rested = await readCounters(cheetah);

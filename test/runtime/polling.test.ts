@@ -30,7 +30,7 @@ class ManualClock implements Clock {
 class Scripted {
   readonly clock = new ManualClock();
   readonly reactor: Reactor;
-  /** Called before each turn looks for frames, with the number of the turn. */
+  /** Called at the end of each turn, with its number. */
   script: (turn: number) => void = () => undefined;
   waiting = 0;
   frames = 0;
@@ -40,7 +40,7 @@ class Scripted {
   deadlineUs = NEVER;
 
   constructor(pollUs = POLL_US) {
-    const polling = { pollUs, received: () => this.frames };
+    const polling = { pollUs, received: () => this.frames, look: () => this.look() };
     this.reactor = new Reactor(this.clock, -1, () => this.turn(), polling);
   }
 
@@ -50,11 +50,16 @@ class Scripted {
     this.reactor.wake();
   }
 
-  private turn(): number {
-    this.script(++this.turns);
+  private look(): void {
     this.frames += this.waiting;
     this.waiting = 0;
+    this.clock.timeUs++;
+  }
+
+  private turn(): number {
+    this.look();
     this.clock.timeUs += this.turnUs;
+    this.script(++this.turns);
     return this.deadlineUs;
   }
 }
@@ -74,15 +79,15 @@ test('takes turn upon turn in one slice while frames keep coming', async (t) => 
   const before = reactor.counters.snapshot();
   const { frames, turns } = scripted;
   scripted.script = (turn) => {
-    if (turn - turns <= 20) scripted.waiting = 1;
+    if (turn - turns < 20) scripted.waiting = 1;
   };
-  reactor.wake();
+  scripted.arrive();
   await comeRound();
   const after = reactor.counters.snapshot();
   t.is(scripted.frames, frames + 20);
   t.is(after.slices, before.slices + 1);
   t.is(after.sleeps, before.sleeps + 1);
-  t.is(after.turns - before.turns, 20 + after.emptyPolls - before.emptyPolls);
+  t.is(after.turns - before.turns, 20);
   reactor.stop();
 });
 
@@ -100,7 +105,8 @@ test('after frames that came soon after each other it looks for more, until none
   scripted.arrive();
   await comeRound();
   const after = reactor.counters.snapshot();
-  t.true(after.emptyPolls - before.emptyPolls >= 5, `${after.emptyPolls - before.emptyPolls}`);
+  t.true(after.emptyPolls - before.emptyPolls >= 50, `${after.emptyPolls - before.emptyPolls}`);
+  t.is(after.turns, before.turns + 1);
   t.true(clock.timeUs - beganUs >= POLL_US);
   t.true(clock.timeUs - beganUs < 2 * POLL_US);
   t.is(after.sleeps, before.sleeps + 1);
@@ -188,6 +194,28 @@ test('work that is left is done in slices', async (t) => {
   reactor.stop();
 });
 
+test('a deadline that comes up while it looks for frames has its turn', async (t) => {
+  const scripted = new Scripted();
+  const { reactor, clock } = scripted;
+  reactor.start();
+  for (let i = 0; i < 4; i++) {
+    scripted.arrive();
+    await comeRound();
+  }
+  const times: number[] = [];
+  scripted.script = () => {
+    times.push(clock.timeUs);
+    scripted.deadlineUs = times.length < 3 ? clock.timeUs + 20 : NEVER;
+  };
+  const { slices } = reactor.counters.snapshot();
+  scripted.arrive();
+  await comeRound();
+  t.is(times.length, 3);
+  t.is(reactor.counters.get('slices'), slices + 1);
+  for (const i of [1, 2]) t.true((times[i] as number) >= (times[i - 1] as number) + 20);
+  reactor.stop();
+});
+
 test('a turn that stops the reactor is its last', async (t) => {
   const scripted = new Scripted();
   const { reactor } = scripted;
@@ -207,7 +235,7 @@ test('a turn that stops the reactor is its last', async (t) => {
 
 test('refuses times that are none', (t) => {
   for (const pollUs of [-1, Number.NaN, NEVER]) {
-    t.throws(() => new Reactor(new ManualClock(), -1, () => 0, { pollUs, received: () => 0 }), {
+    t.throws(() => new Reactor(new ManualClock(), -1, () => 0, { pollUs, received: () => 0, look: () => {} }), {
       instanceOf: RangeError,
     });
   }
@@ -222,7 +250,7 @@ test('files, timers, signals and other descriptors get their time while frames c
       frames++;
       return NEVER;
     },
-    { pollUs: POLL_US, received: () => frames },
+    { pollUs: POLL_US, received: () => frames, look: () => frames++ },
   );
   reactor.start();
   // Until it polls.
@@ -253,15 +281,19 @@ test('no frame is overlooked, whenever it comes', async (t) => {
   const pipe = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
   let frames = 0;
   const buffer = new Uint8Array(1);
-  const turn = (): number => {
+  const look = (): void => {
     try {
       frames += readSync(pipe, buffer);
     } catch {
       // nothing there
     }
+  };
+  const turn = (): number => {
+    look();
     return NEVER;
   };
-  const reactor = new Reactor(new MonotonicClock(), pipe, turn, { pollUs: POLL_US, received: () => frames });
+  const polling = { pollUs: POLL_US, received: () => frames, look };
+  const reactor = new Reactor(new MonotonicClock(), pipe, turn, polling);
   reactor.start();
   // Single bytes with pauses around the time that is polled, sometimes much longer, so that it sleeps and polls by turns.
   const writer = `

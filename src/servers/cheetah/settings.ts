@@ -63,7 +63,7 @@ export const DEFAULT_LIMITS: CheetahLimits = {
   groupPageBytes: 256 * 1024,
   groupMembers: 64,
   groupBytes: 8 * 1024 * 1024,
-  groupReads: 8,
+  groupReads: 16,
   groupQueue: 1024,
   maxGroups: 1024,
   maxBodyBytes: 64 * 1024,
