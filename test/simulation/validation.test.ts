@@ -273,6 +273,19 @@ simulate('a bad checksum is dropped without a word', (t, world) => {
   t.is(user.receivedBytes, 100);
 });
 
+simulate(
+  'a checksum that nobody is to look at is not looked at',
+  (t, world) => {
+    const { peer, user } = world.accept();
+    peer.send({ data: 100, spoilChecksum: true });
+    t.is(user.receivedBytes, 100);
+    t.is(world.host.tcp.drops.get('tcp-checksum'), 0);
+    t.is(world.host.tcp.counters.get('checksumsVerified'), 0);
+    t.is(world.host.tcp.counters.get('checksumsSkipped'), 3);
+  },
+  { settings: { verifyChecksums: false } },
+);
+
 simulate('urgent text is text', (t, world) => {
   const { peer, user } = world.accept();
   // RFC 6093 section 4.
