@@ -76,9 +76,9 @@ export function cheetah(args: readonly string[]): void {
     process.exit(EXIT_FAILURE);
   };
   host.start();
-  announce(host, root, port);
   const counters = () => ({ cheetah: server.snapshot(), ...hostCounters(host) });
   printCountersOnSignal(counters);
+  announce(host, root, port);
   onStopSignal(async () => {
     await server.close();
     logCounters(host, counters());
