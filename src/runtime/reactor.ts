@@ -30,7 +30,7 @@ const LOOKS = 8;
 const PAYS_MAX = 3;
 const PAYS_ENOUGH = 2;
 
-export const REACTOR_COUNTERS = ['turns', 'emptyPolls', 'slices', 'sleeps'] as const;
+export const REACTOR_COUNTERS = ['turns', 'emptyPolls', 'slices', 'sleeps', 'emptyPollUs'] as const;
 export const REACTOR_TURNS = 0;
 /** Looks for frames that had not come. */
 export const REACTOR_EMPTY_POLLS = 1;
@@ -38,6 +38,8 @@ export const REACTOR_EMPTY_POLLS = 1;
 export const REACTOR_SLICES = 2;
 /** Times that the process was left to Node's loop until something happens. */
 export const REACTOR_SLEEPS = 3;
+/** Time spent looking in vain: the processor was busy, and nothing was done. */
+export const REACTOR_EMPTY_POLL_US = 4;
 
 export interface Polling {
   /** How long to look for frames after the last one, microseconds; 0: not at all. */
@@ -157,8 +159,10 @@ export class Reactor {
       again = deadlineUs <= 0;
       const untilUs = Math.min(this.receivedUs + this.pollUs, deadlineUs);
       if (!again && this.pays >= PAYS_ENOUGH && nowUs < untilUs) {
+        const beganUs = nowUs;
         this.lookForFrames(untilUs);
         nowUs = this.clock.nowUs();
+        this.counters.add(REACTOR_EMPTY_POLL_US, nowUs - beganUs);
         again = this.found || nowUs >= deadlineUs;
       }
       if (nowUs - startUs >= this.sliceUs) break;
