@@ -151,6 +151,7 @@ export class Demo {
       port,
       source,
       cacheBytes: 64 * MIB,
+      giveWay: () => Promise.resolve(),
     });
     cheetah.start();
     return cheetah;

@@ -38,7 +38,7 @@ export const REACTOR_EMPTY_POLLS = 1;
 export const REACTOR_SLICES = 2;
 /** Times that the process was left to Node's loop until something happens. */
 export const REACTOR_SLEEPS = 3;
-/** Time spent looking: the processor was busy, and nothing was done. */
+/** Time spent looking in vain: the processor was busy, and nothing was done. */
 export const REACTOR_EMPTY_POLL_US = 4;
 
 export interface Polling {
@@ -159,10 +159,10 @@ export class Reactor {
       again = deadlineUs <= 0;
       const untilUs = Math.min(this.receivedUs + this.pollUs, deadlineUs);
       if (!again && this.pays >= PAYS_ENOUGH && nowUs < untilUs) {
+        const beganUs = nowUs;
         this.lookForFrames(untilUs);
-        const lookedUs = this.clock.nowUs();
-        this.counters.add(REACTOR_EMPTY_POLL_US, lookedUs - nowUs);
-        nowUs = lookedUs;
+        nowUs = this.clock.nowUs();
+        this.counters.add(REACTOR_EMPTY_POLL_US, nowUs - beganUs);
         again = this.found || nowUs >= deadlineUs;
       }
       if (nowUs - startUs >= this.sliceUs) break;

@@ -174,7 +174,7 @@ test('without polling there is one turn for each event', async (t) => {
     scripted.arrive();
     await comeRound();
   }
-  t.deepEqual(reactor.counters.snapshot(), { turns: 21, emptyPolls: 0, slices: 21, sleeps: 21 });
+  t.deepEqual(reactor.counters.snapshot(), { turns: 21, emptyPolls: 0, slices: 21, sleeps: 21, emptyPollUs: 0 });
   reactor.stop();
 });
 
