@@ -88,7 +88,9 @@ integrationTest(
     await reader.readEnd();
     t.deepEqual(await within('the end', cheetah.exited), { code: 0, signal: null });
     sleeper.socket.resume();
-    await until('the reset', () => sleeper.failed);
+    // The reset has reached it, though it comes without the rest.
+    await until('the end of the connection', () => sleeper.ended || sleeper.failed);
+    t.true(sleeper.bufferedBytes < file.contents.length);
   },
 );
 
@@ -145,7 +147,8 @@ integrationTest('forward --sockets: a sleeping reader holds the writer back', as
   const socket = await dial(t);
   const piece = Buffer.alloc(MIB);
   let writtenMib = 0;
-  const write = (): void => {
+  const write = (error?: Error | null): void => {
+    if (error !== undefined && error !== null) return;
     writtenMib++;
     socket.write(piece, write);
   };
@@ -167,17 +170,17 @@ integrationTest(
     const proxy = await startProxy(t, [backend]);
     const first = await dial(t);
     await until('the first connection', () => accepted.length === 1);
-    const reset = within('the reset', once(accepted[0] as Socket, 'close'));
+    const reset = within('the reset', closeOf(accepted[0] as Socket));
     first.resetAndDestroy();
-    t.deepEqual(await reset, [true]);
+    t.true(await reset);
     const second = await dial(t);
     await until('the second connection', () => accepted.length === 2);
-    const passed = within('the reset', once(second, 'close'));
+    const passed = within('the reset', closeOf(second));
     (accepted[1] as Socket).resetAndDestroy();
-    t.deepEqual(await passed, [true]);
+    t.true(await passed);
     backend.close();
     const third = await dial(t);
-    t.deepEqual(await within('the reset', once(third, 'close')), [true]);
+    t.true(await within('the reset', closeOf(third)));
     await until('the line in the log', () => proxy.stderr.includes('ECONNREFUSED'));
     t.deepEqual(await proxy.stop(), { code: 0, signal: null });
   },
@@ -240,4 +243,9 @@ async function dial(t: ExecutionContext): Promise<Socket> {
   t.teardown(() => socket.destroy());
   await within('the handshake', once(socket, 'connect'));
   return socket;
+}
+
+/** Whether it ended with an error. */
+function closeOf(socket: Socket): Promise<boolean> {
+  return new Promise((resolve) => socket.once('close', resolve));
 }

@@ -6,6 +6,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { Log } from '../../runtime/log.ts';
 import { formatIpv4 } from '../../wire/address.ts';
 import type { Balance, Endpoint, Service } from '../forwarder/settings.ts';
+import { resetSocket } from './reset-socket.ts';
 
 export interface SocketProxyOptions {
   readonly service: Service;
@@ -57,8 +58,8 @@ export class SocketProxy {
   close(): void {
     this.server.close();
     for (const { client, upstream } of this.pairs) {
-      reset(client);
-      reset(upstream);
+      resetSocket(client);
+      resetSocket(upstream);
     }
   }
 
@@ -94,7 +95,7 @@ export class SocketProxy {
 
   /** A socket that has failed takes the other one with it; one that came to its good end leaves it its own. */
   private closed(pair: Pair, failed: boolean, other: Socket): void {
-    if (failed && !other.destroyed) reset(other);
+    if (failed) resetSocket(other);
     if (!pair.client.destroyed || !pair.upstream.destroyed || !this.pairs.delete(pair)) return;
     pair.backend.live--;
     this.counters.bytesToBackends += pair.upstream.bytesWritten;
@@ -112,9 +113,4 @@ export class SocketProxy {
     }
     return best;
   }
-}
-
-function reset(socket: Socket): void {
-  if (socket.connecting) socket.destroy();
-  else socket.resetAndDestroy();
 }

@@ -12,6 +12,7 @@ import type { TurnClock } from '../../runtime/turn-clock.ts';
 import { EVENT_CLOSED, EVENT_PEER_CLOSED, EVENT_READABLE, EVENT_WRITABLE, type RegionOwner } from '../../tcp/tcb.ts';
 import type { Bytes } from '../../wire/bytes.ts';
 import type { Transport, TransportListener, TransportUser } from '../http/transport.ts';
+import { resetSocket } from './reset-socket.ts';
 
 /** The longest read that Node makes. */
 const WINDOW_BYTES = 64 * 1024;
@@ -161,7 +162,7 @@ export class SocketTransport implements Transport<SocketConnection> {
   abort(connection: SocketConnection): void {
     if (connection.isDead) return;
     this.bury(connection);
-    connection.socket.resetAndDestroy();
+    resetSocket(connection.socket);
   }
 
   /** A turn is over: what was sent in it leaves. */
