@@ -79,6 +79,10 @@ simulate: build-test ## Write the table of simulated transfers anew, after a cha
 bench: build build-test ## Measure against nginx and node:http in network namespaces (root, nginx, wrk)
 	@$(NODE) build/bench/main.js $(ARGS)
 
+.PHONY: evaluation
+evaluation: build build-test ## Measure everything against its peers and write docs/evaluation.md (root; ARGS=--quick for a trial)
+	@$(NODE) build/bench/evaluation/main.js $(ARGS)
+
 .PHONY: run
 run: build ## Serve examples/site at http://10.90.0.2/ from a TAP device (root or NET_ADMIN)
 	@scripts/foreground.sh $(NODE) $(PROGRAM) cheetah $(SITE) $(ARGS)

@@ -82,7 +82,10 @@ export function allocatorsOf(profile: AllocationProfile, count: number): Share[]
 }
 
 /** Adds up the time of all frames that `key` calls the same; the inspector's own is left out, and idle time. */
-function sharesOf(profile: CpuProfile, key: (frame: CallFrame, caller: CallFrame | undefined) => string): Share[] {
+export function sharesOf(
+  profile: CpuProfile,
+  key: (frame: CallFrame, caller: CallFrame | undefined) => string,
+): Share[] {
   const nodes = new Map(profile.nodes.map((node) => [node.id, node]));
   const callers = new Map(profile.nodes.flatMap((node) => (node.children ?? []).map((id) => [id, node.callFrame])));
   const times = new Map<string, number>();
@@ -121,6 +124,6 @@ function nameOf(frame: CallFrame, caller?: CallFrame): string {
   return file === undefined ? `${name} ${frame.url}`.trim() : `${name} ${file}:${frame.lineNumber + 1}`;
 }
 
-function isNative({ functionName, url }: CallFrame): boolean {
+export function isNative({ functionName, url }: CallFrame): boolean {
   return url === '' && !functionName.startsWith('(');
 }

@@ -1,0 +1,121 @@
+/** What a section is given: how long to measure, where, a place for what fails, and namespaces that go whatever happens. */
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Lab } from '../lab.ts';
+import { busyBetween, processorTime } from '../machine.ts';
+import type { EvaluationOptions } from './options.ts';
+import type { Failure } from './shapes.ts';
+
+/** One by one rounds: null where a party's turn came to nothing. */
+export type Rounds<Sample> = readonly (Sample | null)[];
+
+/** How busy the two cores were in a measurement, and for how long, in seconds. */
+export interface CoreTime {
+  readonly serverSeconds: number;
+  readonly clientSeconds: number;
+  readonly seconds: number;
+}
+
+export class Context {
+  readonly options: EvaluationOptions;
+  readonly serverCore: number;
+  readonly clientCore: number;
+  failures: Failure[] = [];
+  private readonly root = mkdtempSync(join(tmpdir(), 'exonet-evaluation-'));
+  private readonly labs = new Set<Lab>();
+  private directories = 0;
+
+  constructor(options: EvaluationOptions, [serverCore, clientCore]: readonly [number, number]) {
+    this.options = options;
+    this.serverCore = serverCore;
+    this.clientCore = clientCore;
+  }
+
+  /** Takes charge of a lab. */
+  own(lab: Lab): Lab {
+    this.labs.add(lab);
+    return lab;
+  }
+
+  /** Removes a lab that is done with, so that what follows does not share the machine with it. */
+  async release(lab: Lab): Promise<void> {
+    await lab.remove();
+    this.labs.delete(lab);
+  }
+
+  async releaseAll(): Promise<void> {
+    for (const lab of this.labs) await this.release(lab);
+  }
+
+  /** A new directory that is removed in the end. */
+  directory(): string {
+    const path = join(this.root, `${this.directories++}`);
+    mkdirSync(path);
+    return path;
+  }
+
+  /** Ends everything that the evaluation has started, and removes what it has made. */
+  async tidy(): Promise<void> {
+    await this.releaseAll();
+    rmSync(this.root, { recursive: true, force: true });
+  }
+
+  say(line: string): void {
+    console.log(`${new Date().toISOString().slice(11, 19)}  ${line}`);
+  }
+
+  /** Does it; when it fails, notes that and returns null. */
+  async attempt<Result>(party: string, where: string, action: () => Promise<Result>): Promise<Result | null> {
+    try {
+      return await action();
+    } catch (error) {
+      this.fail(party, where, error instanceof Error ? error.message : String(error));
+      return null;
+    }
+  }
+
+  fail(party: string, where: string, reason: string): void {
+    const text = reason.trim().slice(0, MAX_REASON_CHARACTERS);
+    this.failures.push({ party, where, reason: text });
+    this.say(`${party} failed at ${where}: ${text.split('\n')[0]}`);
+  }
+
+  /** Every party's samples, the parties taking turns in every round. */
+  async alternate<Party extends { readonly name: string }, Sample>(
+    parties: readonly Party[],
+    where: string,
+    measure: (party: Party) => Promise<Sample>,
+  ): Promise<Record<string, Rounds<Sample>>> {
+    const samples: Record<string, (Sample | null)[]> = Object.fromEntries(parties.map(({ name }) => [name, []]));
+    const misses = new Map<string, number>();
+    for (let round = 0; round < this.options.rounds; round++) {
+      for (const party of parties) {
+        const missed = misses.get(party.name) ?? 0;
+        const sample = missed >= GIVE_UP_AFTER ? null : await this.attempt(party.name, where, () => measure(party));
+        if (sample === null) misses.set(party.name, missed + 1);
+        samples[party.name]?.push(sample);
+      }
+    }
+    return samples;
+  }
+
+  /** What the two cores did while something was done. */
+  async timed<Result>(action: () => Promise<Result>): Promise<{ readonly result: Result; readonly time: CoreTime }> {
+    const serverBefore = processorTime(this.serverCore);
+    const clientBefore = processorTime(this.clientCore);
+    const start = performance.now();
+    const result = await action();
+    const seconds = (performance.now() - start) / 1000;
+    const time = {
+      serverSeconds: busyBetween(serverBefore, processorTime(this.serverCore)) * seconds,
+      clientSeconds: busyBetween(clientBefore, processorTime(this.clientCore)) * seconds,
+      seconds,
+    };
+    return { result, time };
+  }
+}
+
+const MAX_REASON_CHARACTERS = 600;
+/** Turns that a party may lose before it is not asked any more. */
+const GIVE_UP_AFTER = 2;

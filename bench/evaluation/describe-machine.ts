@@ -1,0 +1,105 @@
+/** What a reader has to know of the machine to make sense of the figures. */
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { cpus, release, totalmem } from 'node:os';
+import { searchPath } from '../machine.ts';
+
+export interface MachineDescription {
+  readonly cpu: string;
+  readonly processors: number;
+  readonly cores: string;
+  readonly memoryGiB: number;
+  readonly kernel: string;
+  readonly node: string;
+  readonly v8: string;
+  readonly hypervisor: string;
+  readonly congestionControl: string;
+  readonly receiveSteering: string;
+  readonly threadedNapi: string;
+  readonly mitigations: readonly string[];
+  readonly clockSource: string;
+  readonly loadAverage: string;
+  readonly peers: Readonly<Record<string, string>>;
+}
+
+const VERSIONS: readonly (readonly [peer: string, command: string, args: readonly string[]])[] = [
+  ['nginx', 'nginx', ['-v']],
+  ['lighttpd', 'lighttpd', ['-v']],
+  ['haproxy', 'haproxy', ['-v']],
+  ['wrk', 'wrk', ['-v']],
+  ['h2load', 'h2load', ['--version']],
+  ['ab', 'ab', ['-V']],
+  ['nft', 'nft', ['--version']],
+  ['perf', 'perf', ['--version']],
+];
+const NPM_PEERS = ['sirv', 'autocannon'];
+
+export function describeMachine(serverCore: number, clientCore: number): MachineDescription {
+  return {
+    cpu: cpus()[0]?.model ?? 'unknown',
+    processors: cpus().length,
+    cores: `servers and forwarders ${serverCore}, load ${clientCore}`,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    kernel: `${release()} ${read('/proc/sys/kernel/version')}`,
+    node: process.versions.node,
+    v8: process.versions.v8,
+    hypervisor: firstMatch('/proc/cpuinfo', /\bhypervisor\b/) ? 'virtual machine' : 'none seen',
+    congestionControl: `${read('/proc/sys/net/ipv4/tcp_congestion_control')} in the root namespace; the peers have cubic (or reno where there is none)`,
+    receiveSteering: receiveSteering(),
+    threadedNapi: 'off: the interfaces are made anew, and nothing turns it on',
+    mitigations: readMitigations(),
+    clockSource: read('/sys/devices/system/clocksource/clocksource0/current_clocksource'),
+    loadAverage: read('/proc/loadavg'),
+    peers: {
+      ...Object.fromEntries(VERSIONS.map(([peer, command, args]) => [peer, versionOf(command, args)])),
+      ...npmPeers(),
+    },
+  };
+}
+
+function npmPeers(): Record<string, string> {
+  return Object.fromEntries(
+    NPM_PEERS.map((name) => {
+      const text = read(new URL(`../../../node_modules/${name}/package.json`, import.meta.url));
+      return [name, /"version":\s*"([^"]+)"/.exec(text)?.[1] ?? 'not installed'];
+    }),
+  );
+}
+
+function versionOf(command: string, args: readonly string[]): string {
+  const { stdout, stderr, error } = spawnSync(command, args, {
+    encoding: 'utf8',
+    timeout: 5000,
+    env: { ...process.env, PATH: searchPath() },
+  });
+  if (error !== undefined) return 'not installed';
+  return /\d+\.\d+[\w.+-]*/.exec(`${stdout}${stderr}`)?.[0] ?? 'installed';
+}
+
+function receiveSteering(): string {
+  const entries = read('/proc/sys/net/core/rps_default_mask') || '0';
+  return /^[0,]*$/.test(entries) ? 'off (RPS default mask 0)' : `RPS default mask ${entries}`;
+}
+
+function readMitigations(): string[] {
+  const directory = '/sys/devices/system/cpu/vulnerabilities';
+  try {
+    return readdirSync(directory)
+      .map((name) => `${name}: ${read(`${directory}/${name}`)}`)
+      .filter((line) => !line.endsWith('Not affected'));
+  } catch {
+    return [];
+  }
+}
+
+function firstMatch(file: string, pattern: RegExp): boolean {
+  return pattern.test(read(file));
+}
+
+function read(file: string | URL): string {
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch {
+    return '';
+  }
+}
