@@ -27,8 +27,7 @@ export async function createHttpLab(serverCore: number, clientCore: number): Pro
       addresses: addresses.map((address) => `${address}/24`),
     });
     lab.join(end('client', CLIENT_ADDRESSES), end('server', [SOCKET_SERVER_ADDRESS, UNPACED_SERVER_ADDRESS]));
-    const route = `ip route replace ${UNPACED_NETWORK} dev ${SOCKET_LINK.name} src ${UNPACED_SERVER_ADDRESS} congctl`;
-    lab.sh('server', UNPACED_CONTROLS.map((control) => `${route} ${control}`).join(' || '));
+    unpaceNetwork(lab, 'server', UNPACED_NETWORK);
   } catch (error) {
     await lab.remove();
     throw error;
@@ -36,9 +35,18 @@ export async function createHttpLab(serverCore: number, clientCore: number): Pro
   return lab;
 }
 
-/** Gives the kernel's TCP in a namespace the unpaced congestion control, and returns its name. */
+/**
+ * Gives the kernel's TCP the unpaced congestion control towards every network that a namespace is in, and returns its name.
+ * It goes by the routes: the setting of a namespace may only name what the root namespace allows all.
+ */
 export function unpace(lab: Lab, space: string): string {
-  const setting = '/proc/sys/net/ipv4/tcp_congestion_control';
-  lab.sh(space, UNPACED_CONTROLS.map((control) => `echo ${control} >${setting}`).join(' || '));
-  return lab.congestionControl(space);
+  const networks = lab.sh(space, 'ip -4 route show proto kernel').split('\n').filter(Boolean);
+  for (const route of networks) unpaceNetwork(lab, space, route.split(' ')[0] ?? '');
+  return UNPACED_CONTROLS.find((control) => lab.sh(space, 'ip -4 route show').includes(`congctl ${control}`)) ?? 'none';
+}
+
+function unpaceNetwork(lab: Lab, space: string, network: string): void {
+  const old = lab.sh(space, `ip -4 route show proto kernel ${network}`);
+  const replace = `ip route replace ${old.replace(/ *linkdown/, '')} congctl`;
+  lab.sh(space, UNPACED_CONTROLS.map((control) => `${replace} ${control} 2>/dev/null`).join(' || '));
 }
