@@ -70,6 +70,10 @@ test-unit: build-test ## The tests that need no right and no network
 test-integration: build build-test ## The tests in network namespaces, against the Linux kernel (root)
 	@$(NODE) scripts/run-tests.mjs integration $(ARGS)
 
+.PHONY: test-large
+test-large: build build-test ## Fetch all of a file of 4 GiB from Cheetah, whose memory stays bounded (root)
+	@EXONET_LARGE=1 $(BIN)/ava --timeout=20m test/integration/large-files.test.ts
+
 .PHONY: simulate
 simulate: build-test ## Write the table of simulated transfers anew, after a change that is meant to show in it
 	@EXONET_SIMULATE=write $(BIN)/ava test/simulation/transfer.test.ts

@@ -40,12 +40,42 @@ export function parseArguments<Options extends NonNullable<ParseArgsConfig['opti
   args: readonly string[],
   options: Options,
 ): Values<Options> {
+  return parse(args, options, false).values;
+}
+
+/** The same for a command that takes more than options. */
+export function parseWithOperands<Options extends NonNullable<ParseArgsConfig['options']>>(
+  args: readonly string[],
+  options: Options,
+): { values: Values<Options>; operands: string[] } {
+  const { values, positionals } = parse(args, options, true);
+  return { values, operands: positionals };
+}
+
+function parse<Options extends NonNullable<ParseArgsConfig['options']>>(
+  args: readonly string[],
+  options: Options,
+  allowPositionals: boolean,
+): { values: Values<Options>; positionals: string[] } {
   try {
-    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values as Values<Options>;
+    const { values, positionals } = parseArgs({ args: [...args], options, strict: true, allowPositionals });
+    return { values: values as Values<Options>, positionals };
   } catch (error) {
     const sentence = error instanceof Error ? (error.message.split(/\. |\n/)[0] ?? '') : String(error);
     throw new UsageError(`${sentence.replace(/\.$/, '')}.`);
   }
+}
+
+/** The arguments of some options in the order they were written, for groups of options that belong together. */
+export function readOrder(
+  args: readonly string[],
+  options: NonNullable<ParseArgsConfig['options']>,
+  names: readonly string[],
+): { readonly name: string; readonly value: string }[] {
+  const { tokens } = parseArgs({ args: [...args], options, strict: true, allowPositionals: false, tokens: true });
+  return tokens.flatMap((token) =>
+    token.kind === 'option' && names.includes(token.name) ? [{ name: token.name, value: token.value ?? '' }] : [],
+  );
 }
 
 /** The values of `NETWORK_ARGUMENTS`, for `openHost`. */

@@ -3,6 +3,7 @@ import { statSync } from 'node:fs';
 import type { Host } from '../host/host.ts';
 import { openHost } from '../host/open.ts';
 import { Cheetah } from '../servers/cheetah/cheetah.ts';
+import { type Specialisations, tcpSettingsOf } from '../servers/cheetah/specialisations.ts';
 import { TcpTransport } from '../servers/http/tcp-transport.ts';
 import type { Tcb } from '../tcp/tcb.ts';
 import { formatIpv4 } from '../wire/address.ts';
@@ -14,7 +15,9 @@ import {
   readInteger,
   UsageError,
 } from './arguments.ts';
+import { hostCounters, logCounters, printCountersOnSignal } from './counters.ts';
 import { onStopSignal } from './signals.ts';
+import { readSpecialisations, SPECIALISATION_ARGUMENTS, SPECIALISATION_HELP } from './specialisations.ts';
 
 export const CHEETAH_SUMMARY = 'serve the files of a directory over HTTP';
 
@@ -28,10 +31,14 @@ Serves the files of a directory over HTTP from a TCP/IP stack of its own.
 ${NETWORK_HELP}
   --help                  this text
 
-Ctrl-C finishes the responses under way and removes the device; a second Ctrl-C ends at once.`;
+${SPECIALISATION_HELP}
+
+Ctrl-C finishes the responses under way and removes the device; a second Ctrl-C ends at once. SIGUSR1 prints
+what was counted so far; with --log-level info it is logged at the end, too.`;
 
 const ARGUMENTS = {
   ...NETWORK_ARGUMENTS,
+  ...SPECIALISATION_ARGUMENTS,
   root: { type: 'string' },
   port: { type: 'string', default: '80' },
   'cache-size': { type: 'string', default: '256' },
@@ -52,10 +59,11 @@ export function cheetah(args: readonly string[]): void {
   const root = readRoot(values.root);
   const port = readInteger('port', values.port, 1, 65_535);
   const cacheBytes = readInteger('cache-size', values['cache-size'], 1, MAX_CACHE_MIB) * MIB;
-  const host = openHost('cheetah', networkOptions(values));
+  const specialisations = readSpecialisations(values);
+  const host = openHost('cheetah', networkOptions(values), tcpSettingsOf(specialisations));
   let server: Cheetah<Tcb>;
   try {
-    server = createServer(host, root, port, cacheBytes);
+    server = createServer(host, root, port, cacheBytes, specialisations);
     server.start();
   } catch (error) {
     host.close();
@@ -68,13 +76,22 @@ export function cheetah(args: readonly string[]): void {
   };
   host.start();
   announce(host, root, port);
+  const counters = () => ({ cheetah: server.snapshot(), ...hostCounters(host) });
+  printCountersOnSignal(counters);
   onStopSignal(async () => {
     await server.close();
+    logCounters(host, counters());
     host.close();
   });
 }
 
-function createServer(host: Host, root: string, port: number, cacheBytes: number): Cheetah<Tcb> {
+function createServer(
+  host: Host,
+  root: string,
+  port: number,
+  cacheBytes: number,
+  specialisations: Specialisations,
+): Cheetah<Tcb> {
   const { arena, stack, tcp } = host;
   return new Cheetah({
     root,
@@ -87,6 +104,7 @@ function createServer(host: Host, root: string, port: number, cacheBytes: number
     wake: () => stack.wake(),
     port,
     cacheBytes,
+    specialisations,
   });
 }
 

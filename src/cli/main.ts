@@ -4,6 +4,8 @@ import { readFileSync } from 'node:fs';
 import { DeviceError } from '../driver/device.ts';
 import { UsageError, usageSentence } from './arguments.ts';
 import { CHEETAH_SUMMARY, cheetah } from './cheetah.ts';
+import { FORWARD_SUMMARY, forward } from './forward.ts';
+import { WEBSWAMP_SUMMARY, webswamp } from './webswamp.ts';
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
@@ -14,7 +16,11 @@ interface Command {
   readonly run: (args: readonly string[]) => void;
 }
 
-const COMMANDS = new Map<string, Command>([['cheetah', { summary: CHEETAH_SUMMARY, run: cheetah }]]);
+const COMMANDS = new Map<string, Command>([
+  ['cheetah', { summary: CHEETAH_SUMMARY, run: cheetah }],
+  ['webswamp', { summary: WEBSWAMP_SUMMARY, run: webswamp }],
+  ['forward', { summary: FORWARD_SUMMARY, run: forward }],
+]);
 
 function help(): string {
   const commands = [...COMMANDS].map(([name, { summary }]) => `  ${name.padEnd(12)}${summary}`).join('\n');

@@ -31,6 +31,8 @@ import { DeviceError } from './device.ts';
 
 const AF_INET = 2;
 
+const SIOCADDRT = 0x890b;
+const SIOCDELRT = 0x890c;
 const SIOCGIFNAME = 0x8910;
 const SIOCGIFCONF = 0x8912;
 const SIOCGIFFLAGS = 0x8913;
@@ -56,6 +58,14 @@ export const IFREQ_NAME_BYTES = 16;
 const IFREQ_ADDRESS = IFREQ_NAME_BYTES + 4;
 /** struct sockaddr for a hardware address: family (2), then its bytes. */
 const IFREQ_HARDWARE = IFREQ_NAME_BYTES + 2;
+
+/** struct rtentry: three struct sockaddr_in, flags, and the address of the interface's name. */
+const RTENTRY_BYTES = 120;
+const RTENTRY_TARGET = 8;
+const RTENTRY_MASK = 40;
+const RTENTRY_FLAGS = 56;
+const RTENTRY_DEVICE = 88;
+const RTF_UP = 1;
 
 /** An empty `struct ifreq` for an interface; throws `DeviceError` when no interface can have that name. */
 export function createInterfaceRequest(name: string): Buffer {
@@ -161,6 +171,18 @@ export class InterfaceConfig {
     this.ioctl(SIOCSIFADDR, `take the address of ${this.name} away`);
   }
 
+  /** Has the kernel look for the hosts of a prefix on this link, beside its address's subnet; false when it does already. */
+  addRoute(prefix: Cidr): boolean {
+    const code = this.route(SIOCADDRT, prefix);
+    if (code === 0 || code === ERRNO.EEXIST) return code === 0;
+    throw this.error(`add a route to ${formatIpv4(prefix.address)}/${prefix.prefixLength} on ${this.name}`, code);
+  }
+
+  /** Undoes `addRoute`; a route that is gone already is no error. */
+  removeRoute(prefix: Cidr): void {
+    this.route(SIOCDELRT, prefix);
+  }
+
   close(): void {
     if (this.fd >= 0) close(this.fd);
     this.fd = -1;
@@ -169,6 +191,28 @@ export class InterfaceConfig {
   private flags(): number {
     this.ioctl(SIOCGIFFLAGS, `read the state of ${this.name}`);
     return this.request.readUInt16LE(IFREQ_NAME_BYTES);
+  }
+
+  /** 0, or the errno of what went wrong. */
+  private route(request: number, prefix: Cidr): number {
+    const entry = Buffer.alloc(RTENTRY_BYTES);
+    for (const [at, address] of [
+      [RTENTRY_TARGET, prefix.address & maskOf(prefix.prefixLength)],
+      [RTENTRY_MASK, maskOf(prefix.prefixLength)],
+    ] as const) {
+      entry.writeUInt16LE(AF_INET, at);
+      setU32(entry, at + 4, address);
+    }
+    entry.writeUInt16LE(RTF_UP, RTENTRY_FLAGS);
+    // The kernel reads the name through a pointer, and only memory that is mapped here has an address we know.
+    const name = mmap(0, IFREQ_NAME_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (isMapFailed(name)) return errno();
+    Buffer.from(viewMemory(name, IFREQ_NAME_BYTES)).write(this.name, 0);
+    entry.writeBigUInt64LE(BigInt(name), RTENTRY_DEVICE);
+    const result = ioctlBytes(this.fd, request, entry);
+    const code = result === 0 ? 0 : errno();
+    munmap(name, IFREQ_NAME_BYTES);
+    return code;
   }
 
   private putAddress(address: Ipv4Address): void {
@@ -185,8 +229,8 @@ export class InterfaceConfig {
     if (this.tryIoctl(request) !== 0) throw this.error(doing);
   }
 
-  private error(doing: string): DeviceError {
-    const code = errnoName(errno());
+  private error(doing: string, failure = errno()): DeviceError {
+    const code = errnoName(failure);
     if (code === 'EPERM') {
       return new DeviceError(code, `Cannot ${doing}: this needs root or the capability NET_ADMIN.`);
     }
@@ -195,18 +239,27 @@ export class InterfaceConfig {
   }
 }
 
-/** Name of an interface of this network namespace, up or down, that has this IPv4 address. */
-export function kernelOwnsAddress(address: Ipv4Address): string | undefined {
+/** Name of an interface of this network namespace, up or down, that has this IPv4 address, or one of its prefix. */
+export function kernelOwnsAddress(address: Ipv4Address, prefixLength = 32): string | undefined {
   const fd = openInetSocket();
   try {
-    return findInterfaceOf(fd, address);
+    return findInterfaceOf(fd, address, maskOf(prefixLength));
   } finally {
     close(fd);
   }
 }
 
-/** Throws `DeviceError` when the kernel would answer for one of these addresses as well as we. */
-export function refuseKernelAddresses(addresses: readonly Ipv4Address[]): void {
+/** Throws `DeviceError` when the kernel would answer for one of these addresses or prefixes as well as we. */
+export function refuseKernelAddresses(addresses: readonly Ipv4Address[], prefixes: readonly Cidr[] = []): void {
+  for (const { address, prefixLength } of prefixes) {
+    const name = kernelOwnsAddress(address, prefixLength);
+    if (name !== undefined) {
+      throw new DeviceError(
+        'EADDRINUSE',
+        `An address of ${formatIpv4(address)}/${prefixLength} belongs to the kernel (on ${name}): choose a prefix that no interface is in.`,
+      );
+    }
+  }
   for (const address of addresses) {
     const name = kernelOwnsAddress(address);
     if (name !== undefined) {
@@ -221,7 +274,7 @@ export function refuseKernelAddresses(addresses: readonly Ipv4Address[]): void {
 /** struct ifconf: length (4), padding (4), address of an array of struct ifreq. */
 const IFCONF_BYTES = 16;
 
-function findInterfaceOf(fd: number, address: Ipv4Address): string | undefined {
+function findInterfaceOf(fd: number, address: Ipv4Address, mask: number): string | undefined {
   const query = Buffer.alloc(IFCONF_BYTES);
   if (ioctlBytes(fd, SIOCGIFCONF, query) !== 0) throw listError();
   // room for as many again, in case some appear between the two calls
@@ -237,7 +290,7 @@ function findInterfaceOf(fd: number, address: Ipv4Address): string | undefined {
   if (listed !== 0) throw listError();
   const end = query.readInt32LE(0);
   for (let at = 0; at + IFREQ_BYTES <= end; at += IFREQ_BYTES) {
-    if (i32(bytes, at + IFREQ_ADDRESS) === address) return interfaceRequestName(bytes, at);
+    if (((i32(bytes, at + IFREQ_ADDRESS) ^ address) & mask) === 0) return interfaceRequestName(bytes, at);
   }
   return undefined;
 }

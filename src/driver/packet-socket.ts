@@ -31,7 +31,7 @@ import {
   socket,
 } from '../runtime/syscalls.ts';
 import { int32At } from '../runtime/words.ts';
-import type { Ipv4Address, MacAddress } from '../wire/address.ts';
+import type { Cidr, Ipv4Address, MacAddress } from '../wire/address.ts';
 import { formatMac } from '../wire/address.ts';
 import type { Bytes } from '../wire/bytes.ts';
 import { ETHERNET_BYTES } from '../wire/ethernet.ts';
@@ -95,6 +95,8 @@ export interface PacketSocketOptions {
   readonly offload?: boolean;
   /** IPv4 addresses of the stack above: refused when the kernel has one of them. */
   readonly addresses?: readonly Ipv4Address[];
+  /** Whole prefixes that are the stack's: refused when the kernel has an address in one of them. */
+  readonly sources?: readonly Cidr[];
   /** MAC address of the stack above: refused when it is the interface's. */
   readonly mac?: MacAddress;
 }
@@ -105,7 +107,7 @@ export function openPacketSocket(options: PacketSocketOptions): PacketSocketDevi
   let fd = -1;
   try {
     const index = checkInterface(config, options);
-    refuseKernelAddresses(options.addresses ?? []);
+    refuseKernelAddresses(options.addresses ?? [], options.sources);
     fd = openSocket(options.name);
     bindSocket(fd, options.arena, index, options.name);
     return new PacketSocketDevice(options.arena, fd, index, config, options);

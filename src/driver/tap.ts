@@ -89,6 +89,8 @@ export interface TapOptions {
   readonly offload?: boolean;
   /** The address of the kernel's end; a persistent device that has one keeps its own. */
   readonly hostAddress?: Cidr;
+  /** Prefixes that the kernel is to look for here besides its address's subnet. */
+  readonly sources?: readonly Cidr[];
 }
 
 /** Opens a TAP device and brings the kernel's end up; throws `DeviceError` with one sentence that says what is missing. */
@@ -105,7 +107,7 @@ export function openTap(options: TapOptions): TapDevice {
     setHeaderBytes(fd);
     const offload = setOffload(fd, options.offload !== false);
     host = new HostEnd(interfaceRequestName(request), persistent);
-    host.setUp(mtu, options.hostAddress);
+    host.setUp(mtu, options.hostAddress, options.sources ?? []);
     return new TapDevice(options.arena, fd, host, offload, mtu);
   } catch (error) {
     ioctl(fd, TUNSETOFFLOAD, 0);
@@ -256,6 +258,7 @@ class HostEnd {
   readonly persistent: boolean;
   private gaveAddress = false;
   private broughtUp = false;
+  private readonly routes: Cidr[] = [];
 
   constructor(name: string, persistent: boolean) {
     this.config = new InterfaceConfig(name);
@@ -263,7 +266,7 @@ class HostEnd {
   }
 
   /** Someone else's device keeps its MTU, and its address if it has one. */
-  setUp(mtu: number | undefined, address: Cidr | undefined): void {
+  setUp(mtu: number | undefined, address: Cidr | undefined, sources: readonly Cidr[]): void {
     const { config } = this;
     if (!this.persistent) config.setMtuBytes(mtu ?? DEFAULT_MTU_BYTES);
     if (address !== undefined && config.address() === undefined) {
@@ -274,12 +277,14 @@ class HostEnd {
       config.setUp(true);
       this.broughtUp = true;
     }
+    for (const source of sources) if (config.addRoute(source)) this.routes.push(source);
   }
 
   /** Undoes `setUp` where the device stays, and lets go of it. */
   restore(): void {
     const { config } = this;
     try {
+      if (this.persistent) for (const route of this.routes) config.removeRoute(route);
       if (this.persistent && this.broughtUp) config.setUp(false);
       if (this.persistent && this.gaveAddress) config.removeAddress();
     } catch {

@@ -8,15 +8,17 @@
  * address, as long as their filters tell their frames apart. Only the environment that claimed a filter may release it.
  *
  * Memory: receive slots are lent to the environment from `ring.take` until `returnSlot`; it may hold `ringFrames` of them
- * at a time, waiting in the ring or not, and what comes beyond that is dropped and counted.
+ * at a time, waiting in the ring, being sent or neither, and what comes beyond that is dropped and counted.
  */
 import type { Demultiplexer, FilterId } from '../downloadfilter/demultiplexer.ts';
 import type { Filter } from '../downloadfilter/language.ts';
 import { Counters } from '../runtime/counters.ts';
+import { type Cidr, maskOf } from '../wire/address.ts';
+import type { Bytes } from '../wire/bytes.ts';
 import { DROP_NAMES, DROP_RING_FULL, type DropReason } from '../wire/drop-reasons.ts';
 import { PacketRing } from './packet-ring.ts';
 import type { SlotPool } from './slot-pool.ts';
-import type { TransmitQueue } from './transmit-queue.ts';
+import type { SlotLender, TransmitQueue } from './transmit-queue.ts';
 
 /** What runs in an environment. */
 export interface EnvironmentProgram {
@@ -38,6 +40,10 @@ export interface EnvironmentOptions {
   readonly macLo: number;
   /** IPv4 addresses in whose name it may send, as 32-bit integers. */
   readonly addresses: readonly number[];
+  /** Whole prefixes of addresses in whose name it may send as well. */
+  readonly sources?: readonly Cidr[] | undefined;
+  /** It may send on frames that another environment received, on this device or another: the forwarding right (false). */
+  readonly forwards?: boolean;
   /** Receive slots it may hold (256). */
   readonly ringFrames?: number;
   /** Frames of the transmit queue, rounded up to a power of two (512). */
@@ -68,21 +74,25 @@ const idleProgram: EnvironmentProgram = {
 export interface EnvironmentHost {
   readonly demultiplexer: Demultiplexer;
   readonly slots: SlotPool;
+  readonly bytes: Bytes;
   /** Called once, when the environment is closed. */
   forget(environment: Environment): void;
 }
 
-export class Environment {
+export class Environment implements SlotLender {
   /** Index in the exokernel's table. */
   readonly id: number;
   readonly name: string;
   readonly macHi: number;
   readonly macLo: number;
   readonly addresses: Int32Array;
+  readonly sourceNetworks: Int32Array;
+  readonly sourceMasks: Int32Array;
   /** Frames that have arrived, oldest first. */
   readonly ring: PacketRing;
   /** Frames to be sent at the end of the turn. */
   readonly queue: TransmitQueue;
+  readonly forwards: boolean;
   /** Receive slots it may hold. */
   readonly ringFrames: number;
   readonly counters = new Counters(ENVIRONMENT_COUNTERS);
@@ -109,12 +119,16 @@ export class Environment {
     this.macHi = options.macHi;
     this.macLo = options.macLo | 0;
     this.addresses = Int32Array.from(options.addresses, (address) => address | 0);
+    const sources = options.sources ?? [];
+    this.sourceMasks = Int32Array.from(sources, ({ prefixLength }) => maskOf(prefixLength));
+    this.sourceNetworks = Int32Array.from(sources, ({ address, prefixLength }) => address & maskOf(prefixLength));
+    this.forwards = options.forwards ?? false;
     this.ringFrames = ringFrames;
     this.ring = new PacketRing(ringFrames);
     this.queue = queue;
   }
 
-  /** Receive slots that it holds: frames in the ring and frames taken out and not returned. */
+  /** Receive slots that it holds: frames in the ring, and frames taken out that were neither returned nor sent. */
   get held(): number {
     return this.heldCount;
   }
@@ -156,6 +170,31 @@ export class Environment {
   }
 
   /**
+   * Leaves the frame in a receive slot for transmission as it lies there, `lengthBytes` from `at`; the slot, which `owner`
+   * holds, goes back when the device has sent it. False when the queue is full: the slot stays with its owner then. Throws
+   * `RangeError` when `owner` does not hold the slot, or is another environment and this one has no right to forward.
+   */
+  transmitSlot(owner: Environment, at: number, lengthBytes: number): boolean {
+    this.assertMayForward(owner);
+    if (this.queue.free === 0) return false;
+    owner.host.slots.beginSending(at, owner.id);
+    return this.queue.commitSlot(at, lengthBytes, owner);
+  }
+
+  /** The same for a slot that regions of the frame committed last, and of those before it, lie in. */
+  transmitRegionsOf(owner: Environment, at: number): void {
+    this.assertMayForward(owner);
+    owner.host.slots.beginSending(at, owner.id);
+    this.queue.attachSlot(at, owner);
+  }
+
+  /** For transmit queues: the frame in a slot of this environment's has been sent. */
+  slotSent(at: number): void {
+    this.host.slots.endSending(at);
+    if (this.open) this.heldCount--;
+  }
+
+  /**
    * Ends the environment: its filters are released, its slots go back, what it has queued and the device has not taken is
    * dropped and counted. Frames that a program wants to leave have to leave in a turn before.
    */
@@ -184,6 +223,12 @@ export class Environment {
     this.counters.increment(FRAMES_IN);
     this.counters.add(BYTES_IN, length);
     return true;
+  }
+
+  private assertMayForward(owner: Environment): void {
+    if (owner !== this && !this.forwards) throw new RangeError(`environment ${this.name} has no right to forward`);
+    if (owner.closed) throw new RangeError(`environment ${owner.name} is closed`);
+    if (owner.host.bytes !== this.host.bytes) throw new RangeError(`${owner.name} and ${this.name} share no arena`);
   }
 
   /** For the exokernel: counts a frame that the guard has refused. */

@@ -78,6 +78,8 @@ export class Exokernel {
   private readonly retired: TransmitQueue[] = [];
   /** Receive slots that environments may hold together. */
   private reservedSlots = 0;
+  /** The device may have more than this turn has received. */
+  private more = false;
 
   constructor(options: ExokernelOptions) {
     this.arena = options.arena;
@@ -106,7 +108,8 @@ export class Exokernel {
     const transmitFrames = roundUpToPowerOfTwo(options.transmitFrames ?? DEFAULT_TRANSMIT_FRAMES);
     // Checks the size before anything is allocated for it.
     roundUpToPowerOfTwo(ringFrames);
-    this.slots.growTo(this.reservedSlots + ringFrames + this.batch.capacity);
+    // What a closed environment had received may still be leaving.
+    this.slots.growTo(this.reservedSlots + ringFrames + this.batch.capacity + this.slots.sending);
     const queue = new TransmitQueue(this.arena, transmitFrames, this.takeRetired(transmitFrames)?.headersAt);
     const gap = this.environments.indexOf(undefined);
     const id = gap < 0 ? this.environments.length : gap;
@@ -124,17 +127,33 @@ export class Exokernel {
    */
   turn(): number {
     const nowUs = this.clock.nowUs();
+    this.beginTurn();
+    this.runEnvironments(nowUs);
+    return this.endTurn(nowUs);
+  }
+
+  /** First part of a turn: what the device has for us goes to its owners. */
+  beginTurn(): void {
     this.counters.increment(EXOKERNEL_TURNS);
     this.transmitter.reclaim();
-    const more = this.receive();
+    this.more = this.receive();
+  }
+
+  /** Second part: every environment works. */
+  runEnvironments(nowUs: number): void {
     const environments = this.environments;
     for (let i = 0; i < environments.length; i++) {
       const environment = environments[i];
       if (environment !== undefined) environment.program.process(nowUs);
     }
+  }
+
+  /** Third part: what they leave is sent. Returns what `turn` does. */
+  endTurn(nowUs: number): number {
+    const environments = this.environments;
     const sent = this.transmitter.transmit(environments);
     this.transmitter.reclaim();
-    if (more) return 0;
+    if (this.more) return 0;
     let deadlineUs = Number.POSITIVE_INFINITY;
     if (!sent) deadlineUs = nowUs + DEVICE_FULL_US;
     else if (this.transmitter.busy) deadlineUs = nowUs + IN_FLIGHT_US;
@@ -196,4 +215,19 @@ export class Exokernel {
     const index = this.retired.findIndex((queue) => queue.capacity === capacity && queue.completed === queue.enqueued);
     return index < 0 ? undefined : this.retired.splice(index, 1)[0];
   }
+}
+
+/**
+ * One turn of several devices whose programs pass frames to each other: all receive, then all work, then all send, so that
+ * what comes in on one leaves on another in the same turn. Returns what `Exokernel.turn` does.
+ */
+export function turnTogether(kernels: readonly Exokernel[], nowUs: number): number {
+  for (let i = 0; i < kernels.length; i++) (kernels[i] as Exokernel).beginTurn();
+  for (let i = 0; i < kernels.length; i++) (kernels[i] as Exokernel).runEnvironments(nowUs);
+  let deadlineUs = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < kernels.length; i++) {
+    const wantedUs = (kernels[i] as Exokernel).endTurn(nowUs);
+    if (wantedUs < deadlineUs) deadlineUs = wantedUs;
+  }
+  return deadlineUs;
 }

@@ -1,7 +1,7 @@
 /**
  * The receive slots: blocks of arena that the device fills, and who has which.
  *
- * Every slot is free, lies in the exokernel's receive batch, or is lent to one environment. The free ones are a stack, so
+ * Every slot is free, lies in the exokernel's receive batch, is lent to one environment, or is being sent. The free ones are a stack, so
  * that a lightly loaded machine keeps using the same few and touches no more memory than it needs. The first word of a
  * slot, before the virtio header, is the slot's number: that is how a position is recognised. It is checked against the
  * table, so that no position, however wrong, is taken for a slot.
@@ -18,6 +18,8 @@ const ALIGN_BYTES = 64;
 const FREE = -1;
 /** Taken out of the pool and not lent: in the receive batch. */
 const TAKEN = -2;
+/** In a transmit queue: nobody's until the device has completed the frame. */
+const SENDING = -3;
 
 export class SlotPool {
   private readonly arena: Arena;
@@ -27,6 +29,7 @@ export class SlotPool {
   private owners = new Int32Array(0);
   private stack = new Int32Array(0);
   private freeCount = 0;
+  private sendingCount = 0;
 
   /** @param slotBytes what the device needs: `FRAME_OFFSET_BYTES` and the longest frame */
   constructor(arena: Arena, slotBytes: number) {
@@ -42,6 +45,11 @@ export class SlotPool {
   /** Slots that `take` can hand out. */
   get free(): number {
     return this.freeCount;
+  }
+
+  /** Slots whose frames are in transmit queues. */
+  get sending(): number {
+    return this.sendingCount;
   }
 
   /** Makes slots until there are `total`. Throws `RangeError` when the arena has no room for them. */
@@ -84,6 +92,18 @@ export class SlotPool {
   /** Takes a slot back from an environment. Throws `RangeError` when it does not have it. */
   giveBack(at: number, environment: number): void {
     this.freeSlot(this.slotOf(at, environment));
+  }
+
+  /** Takes a slot from an environment for as long as its frame is being sent. Throws `RangeError` when it does not have it. */
+  beginSending(at: number, environment: number): void {
+    this.owners[this.slotOf(at, environment)] = SENDING;
+    this.sendingCount++;
+  }
+
+  /** The frame in a slot has been sent: the slot is free. */
+  endSending(at: number): void {
+    this.freeSlot(this.slotOf(at, SENDING));
+    this.sendingCount--;
   }
 
   /** Takes back whatever an environment has; returns how many slots that were. */

@@ -1,7 +1,7 @@
 /**
  * The transmit guard: an environment speaks in its own name only. Of every frame the exokernel checks, on the header slot
  * that is about to be sent, that the Ethernet source is the environment's and that the IPv4 source, or the sender of an
- * ARP packet, is one of its addresses. Whatever else it says is its own affair; other EtherTypes are refused.
+ * ARP packet, is one of its addresses or of a prefix granted to it. Whatever else it says is its own affair; other EtherTypes are refused.
  *
  * What the headers do not show in their slot (a header that continues in a region) counts as too short: the guard judges
  * what lies in memory that the queue owns.
@@ -33,6 +33,9 @@ export interface Sender {
   readonly macLo: number;
   /** IPv4 addresses, signed. */
   readonly addresses: Int32Array;
+  /** Whole prefixes that it has been granted: network and mask of each. */
+  readonly sourceNetworks: Int32Array;
+  readonly sourceMasks: Int32Array;
 }
 
 /** Before an address is claimed it is asked for in nobody's name (RFC 5227 section 2.1.1: probes). */
@@ -68,5 +71,9 @@ function guardArp(sender: Sender, bytes: Bytes, at: number, length: number): Dro
 function hasAddress(sender: Sender, address: number): boolean {
   const addresses = sender.addresses;
   for (let i = 0; i < addresses.length; i++) if (addresses[i] === address) return true;
+  const { sourceNetworks, sourceMasks } = sender;
+  for (let i = 0; i < sourceNetworks.length; i++) {
+    if ((address & int32At(sourceMasks, i)) === sourceNetworks[i]) return true;
+  }
   return false;
 }

@@ -8,6 +8,9 @@
  * descriptor and header slot are those of the number modulo the capacity, and a region is free again when it is
  * acknowledged and `completed` has reached what `enqueued` was.
  *
+ * A frame that lies in a receive slot is sent from there (`commitSlot`): its header is the whole frame, and its slot goes
+ * back to whoever lent it when the frame is completed.
+ *
  * Memory: the queue owns its header slots (one block of the arena). Regions belong to whoever added them.
  */
 import { type Device, FRAME_OFFSET_BYTES, MAX_REGIONS, TRANSMIT_WORDS, TransmitBatch } from '../driver/device.ts';
@@ -26,6 +29,11 @@ const HEADER_SLOT_SHIFT = 8;
 export const MAX_HEADER_BYTES = HEADER_SLOT_BYTES - FRAME_OFFSET_BYTES;
 
 const NO_RESERVATION = -1;
+
+/** Where the slot of a frame goes when the frame has been sent. */
+export interface SlotLender {
+  slotSent(at: number): void;
+}
 
 export class TransmitQueue {
   /** Frames the queue has room for, a power of two. */
@@ -52,6 +60,10 @@ export class TransmitQueue {
   /** Frames that the guard has refused and `completed` has not passed yet. */
   private refusedCount = 0;
   private readonly refused: Uint8Array;
+  /** Frames not completed that have a receive slot to give back, and by index that slot and its lender. */
+  private slotCount = 0;
+  private readonly slots: Int32Array;
+  private readonly lenders: (SlotLender | null)[];
 
   /**
    * @param frames frames there is room for, rounded up to a power of two
@@ -65,6 +77,8 @@ export class TransmitQueue {
     this.headersAt = headersAt ?? arena.allocate(this.capacity * HEADER_SLOT_BYTES);
     this.batch = new TransmitBatch(this.capacity);
     this.refused = new Uint8Array(this.capacity);
+    this.slots = new Int32Array(this.capacity);
+    this.lenders = new Array<SlotLender | null>(this.capacity).fill(null);
   }
 
   /** Frames that can still be committed. */
@@ -145,6 +159,29 @@ export class TransmitQueue {
     this.enqueued++;
   }
 
+  /**
+   * Leaves a frame for transmission that lies in a receive slot, its virtio header before it; the slot is the queue's until
+   * the frame is completed. False when the queue is full. Not to be called while a frame is being built.
+   */
+  commitSlot(at: number, lengthBytes: number, lender: SlotLender): boolean {
+    if (this.enqueued - this.completed >= this.limit) return false;
+    const index = this.enqueued & this.mask;
+    const words = this.batch.words;
+    const word = index * TRANSMIT_WORDS;
+    words[word] = at;
+    words[word + 1] = lengthBytes;
+    for (let rest = word + 2; rest < word + TRANSMIT_WORDS; rest++) words[rest] = 0;
+    this.keepSlot(index, at, lender);
+    this.enqueued++;
+    return true;
+  }
+
+  /** Has the slot that regions of the frame committed last lie in go back when that frame is completed. */
+  attachSlot(at: number, lender: SlotLender): void {
+    if (this.enqueued === this.completed) throw new RangeError('no frame to attach a slot to');
+    this.keepSlot((this.enqueued - 1) & this.mask, at, lender);
+  }
+
   /** Forgets the frame that is being built. */
   cancel(): void {
     this.regions = NO_RESERVATION;
@@ -194,19 +231,20 @@ export class TransmitQueue {
 
   /** The device has completed the next `count` frames that it took. */
   complete(count: number): void {
-    if (this.refusedCount === 0) {
+    if (this.refusedCount === 0 && this.slotCount === 0) {
       this.completed += count;
       return;
     }
     let left = count;
     while (this.completed < this.offered) {
       const index = this.completed & this.mask;
-      if (this.refused[index] === 1) {
+      if (this.refusedCount > 0 && this.refused[index] === 1) {
         this.refused[index] = 0;
         this.refusedCount--;
       } else if (left-- === 0) {
         break;
       }
+      if (this.slotCount > 0) this.releaseSlot(index);
       this.completed++;
     }
   }
@@ -227,6 +265,20 @@ export class TransmitQueue {
     }
     this.complete(0);
     return discarded;
+  }
+
+  private keepSlot(index: number, at: number, lender: SlotLender): void {
+    this.slots[index] = at;
+    this.lenders[index] = lender;
+    this.slotCount++;
+  }
+
+  private releaseSlot(index: number): void {
+    const lender = this.lenders[index];
+    if (lender === null || lender === undefined) return;
+    this.lenders[index] = null;
+    this.slotCount--;
+    lender.slotSent(int32At(this.slots, index));
   }
 
   /** The first refused frame in `from` to `to`, or `to`. */

@@ -14,6 +14,7 @@ import type { Random } from '../runtime/random.ts';
 import { Reactor } from '../runtime/reactor.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { Tcp } from '../tcp/tcp.ts';
+import type { Cidr } from '../wire/address.ts';
 
 export interface HostOptions {
   readonly name: string;
@@ -25,6 +26,8 @@ export interface HostOptions {
   /** The stack's IPv4 address, and the length of its subnet's prefix. */
   readonly address: number;
   readonly prefixLength: number;
+  /** Whole prefixes that are the stack's as well. */
+  readonly sources?: readonly Cidr[] | undefined;
   readonly gateway?: number | undefined;
   readonly macHi: number;
   readonly macLo: number;
@@ -59,6 +62,7 @@ export class Host {
       log,
       address: options.address,
       prefixLength: options.prefixLength,
+      sources: options.sources,
       gateway: options.gateway,
       macHi: options.macHi,
       macLo: options.macLo,

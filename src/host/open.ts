@@ -8,24 +8,25 @@ import { Arena } from '../runtime/arena.ts';
 import { type Clock, MonotonicClock } from '../runtime/clock.ts';
 import { createLog, type Log } from '../runtime/log.ts';
 import { SystemRandom } from '../runtime/random.ts';
+import type { TcpSettings } from '../tcp/settings.ts';
 import { Host } from './host.ts';
 import { type NetworkOptions, type OpenOptions, readOptions } from './options.ts';
 
 /** Address space, not memory: pages that nobody touches cost nothing. */
-const ARENA_BYTES = 1536 * 1024 * 1024;
+export const ARENA_BYTES = 1536 * 1024 * 1024;
 
 const THREE_WAYS_OUT =
   'run it with sudo, or in a container with docker run --cap-add NET_ADMIN --device /dev/net/tun, or without any right by make run-rootless';
 
 /** Opens a host on a real device. Throws `OptionError`, `DeviceError`, or the file system's error for the capture file. */
-export function openHost(name: string, openOptions: OpenOptions = {}): Host {
+export function openHost(name: string, openOptions: OpenOptions = {}, tcpSettings: Partial<TcpSettings> = {}): Host {
   const options = readOptions(openOptions);
   const clock = new MonotonicClock();
   const log = createLog(options.logLevel);
   const arena = new Arena(ARENA_BYTES);
   const opened = openDevice(arena, options);
   try {
-    const device = options.pcap === undefined ? opened : capture(opened, arena, options.pcap, clock, log);
+    const device = capture(opened, arena, options.pcap, clock, log);
     return new Host({
       name,
       arena,
@@ -35,9 +36,11 @@ export function openHost(name: string, openOptions: OpenOptions = {}): Host {
       log,
       address: options.address.address,
       prefixLength: options.address.prefixLength,
+      sources: options.sources,
       gateway: options.gateway,
       macHi: options.mac.hi,
       macLo: options.mac.lo,
+      tcpSettings,
     });
   } catch (error) {
     opened.close();
@@ -45,7 +48,9 @@ export function openHost(name: string, openOptions: OpenOptions = {}): Host {
   }
 }
 
-function capture(device: Device, arena: Arena, path: string, clock: Clock, log: Log): Device {
+/** The device with a capture file behind it, if one is asked for. */
+export function capture(device: Device, arena: Arena, path: string | undefined, clock: Clock, log: Log): Device {
+  if (path === undefined) return device;
   const tee = new PcapTee(device, arena.bytes, path, clock);
   if (tee.writer.error !== null) throw tee.writer.error;
   tee.writer.onError = (error) =>
@@ -53,13 +58,15 @@ function capture(device: Device, arena: Arena, path: string, clock: Clock, log: 
   return tee;
 }
 
-function openDevice(arena: Arena, options: NetworkOptions): TapDevice | PacketSocketDevice {
-  const { interfaceName, address, hostAddress, mac, mtu, offload } = options;
+/** Opens the device alone. Throws `DeviceError`. */
+export function openDevice(arena: Arena, options: NetworkOptions): TapDevice | PacketSocketDevice {
+  const { interfaceName, address, hostAddress, sources, mac, mtu, offload } = options;
   const shared = { name: interfaceName, arena, offload, ...(mtu === undefined ? {} : { mtu }) };
   try {
-    if (options.deviceKind === 'packet') return openPacketSocket({ ...shared, addresses: [address.address], mac });
-    refuseKernelAddresses([address.address]);
-    return openTap({ ...shared, ...(hostAddress === undefined ? {} : { hostAddress }) });
+    if (options.deviceKind === 'packet')
+      return openPacketSocket({ ...shared, addresses: [address.address], sources, mac });
+    refuseKernelAddresses([address.address], sources);
+    return openTap({ ...shared, sources, ...(hostAddress === undefined ? {} : { hostAddress }) });
   } catch (error) {
     if (!(error instanceof DeviceError) || (error.code !== 'EPERM' && error.code !== 'EACCES')) throw error;
     throw new DeviceError(error.code, `${error.message.replace(/[.:;]$/, '')}: ${THREE_WAYS_OUT}.`);

@@ -1,4 +1,5 @@
 /** What a host is to be opened with: which device, whose addresses, what may be left to the kernel; as people write it. */
+import { LocalAddresses } from '../libos/local-addresses.ts';
 import { LOG_LEVELS, type LogLevel } from '../runtime/log.ts';
 import {
   type Cidr,
@@ -39,6 +40,8 @@ export interface OpenOptions {
   readonly gateway?: string | undefined;
   /** Longest IP packet in bytes (default 1500, or what the device has). */
   readonly mtu?: number | undefined;
+  /** Prefixes the stack has as well as its address, for clients with many: `10.91.0.0/24`, several separated by commas. */
+  readonly sources?: string | undefined;
   /** MAC address of the stack (default: 02:00 and the address). */
   readonly mac?: string | undefined;
   /** Leave checksums and segmentation to the kernel where it takes them (default true). */
@@ -57,6 +60,7 @@ export interface NetworkOptions {
   /** The kernel's end of a TAP; undefined for a packet socket. */
   readonly hostAddress: Cidr | undefined;
   readonly gateway: Ipv4Address | undefined;
+  readonly sources: readonly Cidr[];
   readonly mtu: number | undefined;
   readonly mac: MacAddress;
   readonly offload: boolean;
@@ -79,12 +83,14 @@ const OWN_MAC_HI = 0x0200;
 export function readOptions(options: OpenOptions): NetworkOptions {
   const { deviceKind, interfaceName } = readDevice(options.device ?? DEFAULT_DEVICE);
   const address = readHostCidr('address', options.address ?? DEFAULT_ADDRESS);
+  const hostAddress = readHostAddress(deviceKind, options.hostAddress, address);
   return {
     deviceKind,
     interfaceName,
     address,
-    hostAddress: readHostAddress(deviceKind, options.hostAddress, address),
+    hostAddress,
     gateway: readGateway(options.gateway, address),
+    sources: readSources(options.sources, address, hostAddress),
     mtu: readMtu(options.mtu),
     mac: readMac(options.mac, address.address),
     offload: options.offload ?? true,
@@ -150,6 +156,33 @@ function readGateway(text: string | undefined, address: Cidr): Ipv4Address | und
     throw new OptionError('gateway', `${text}: must be another host of the network of the address.`);
   }
   return gateway;
+}
+
+function readSources(text: string | undefined, address: Cidr, hostAddress: Cidr | undefined): Cidr[] {
+  if (text === undefined) return [];
+  const sources = text.split(',').map((part) => readSource(part.trim()));
+  for (const source of sources) {
+    const taken = [address, hostAddress].find((one) => one !== undefined && isOnLink(one.address, source));
+    if (taken === undefined) continue;
+    throw new OptionError('sources', `${text}: ${formatIpv4(taken.address)} is in use already.`);
+  }
+  try {
+    new LocalAddresses(address.address, sources);
+  } catch (error) {
+    throw new OptionError('sources', `${(error as Error).message}.`);
+  }
+  return sources;
+}
+
+function readSource(text: string): Cidr {
+  const cidr = parseCidr(text);
+  if (cidr === undefined) throw new OptionError('sources', `${text}: must be a prefix like 10.91.0.0/24.`);
+  if ((cidr.address & ~maskOf(cidr.prefixLength)) !== 0) {
+    const network = formatIpv4(cidr.address & maskOf(cidr.prefixLength));
+    throw new OptionError('sources', `${text}: the prefix begins with ${network}/${cidr.prefixLength}.`);
+  }
+  if (!isUnicast(cidr.address)) throw new OptionError('sources', `${text}: these are no addresses of hosts.`);
+  return cidr;
 }
 
 function readMac(text: string | undefined, address: Ipv4Address): MacAddress {

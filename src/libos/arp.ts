@@ -72,6 +72,7 @@ import {
   UNREACHABLE,
   UPDATED,
 } from './arp-settings.ts';
+import type { LocalAddresses } from './local-addresses.ts';
 import {
   NEIGHBOUR_FAILED,
   NEIGHBOUR_INCOMPLETE,
@@ -101,7 +102,7 @@ export class ArpCache {
   private readonly clock: Clock;
   private readonly log: Log;
   private readonly drops: Counters<string>;
-  private readonly localAddress: number;
+  private readonly local: LocalAddresses;
   private readonly prefixLength: number;
   private readonly macHi: number;
   private readonly macLo: number;
@@ -121,7 +122,7 @@ export class ArpCache {
     this.clock = options.clock;
     this.log = options.log;
     this.drops = options.drops;
-    this.localAddress = options.localAddress;
+    this.local = options.local;
     this.prefixLength = options.prefixLength;
     this.macHi = options.macHi;
     this.macLo = options.macLo;
@@ -257,20 +258,21 @@ export class ArpCache {
     const senderHi = arpSenderHi(bytes, arpAt);
     const senderLo = arpSenderLo(bytes, arpAt);
     const sender = arpSenderAddress(bytes, arpAt);
-    const asksUs = arpOperation(bytes, arpAt) === ARP_REQUEST && arpTargetAddress(bytes, arpAt) === this.localAddress;
+    const target = arpTargetAddress(bytes, arpAt);
+    const asksUs = arpOperation(bytes, arpAt) === ARP_REQUEST && this.local.has(target);
     if (!this.isStation(senderHi, senderLo)) {
       this.drops.increment(DROP_ARP_SENDER);
-    } else if (sender === this.localAddress) {
-      this.defend(senderHi, senderLo);
+    } else if (this.local.has(sender)) {
+      this.defend(sender, senderHi, senderLo);
     } else if (sender === 0) {
       // RFC 5227 section 2.1.1: a probe, by someone who wants to know whether an address is taken; nothing to learn.
-      if (asksUs) this.reply(senderHi, senderLo, sender);
+      if (asksUs) this.reply(target, senderHi, senderLo, sender);
       else this.drops.increment(DROP_ARP_TARGET);
     } else if (!this.isOurNetwork(sender)) {
       this.drops.increment(DROP_ARP_SENDER);
     } else if (asksUs) {
       this.learn(sender, senderHi, senderLo);
-      this.reply(senderHi, senderLo, sender);
+      this.reply(target, senderHi, senderLo, sender);
     } else {
       this.hear(arpAt, sender, senderHi, senderLo);
     }
@@ -286,7 +288,7 @@ export class ArpCache {
     }
     const answersUs =
       arpOperation(bytes, arpAt) === ARP_REPLY &&
-      arpTargetAddress(bytes, arpAt) === this.localAddress &&
+      arpTargetAddress(bytes, arpAt) === this.local.primary &&
       (known.state === NEIGHBOUR_INCOMPLETE || known.state === NEIGHBOUR_PROBE);
     if (!answersUs) {
       this.update(known, macHi, macLo);
@@ -365,9 +367,10 @@ export class ArpCache {
     neighbour.attempts++;
     this.timers.scheduleAfter(neighbour.timer, this.limits.requestIntervalUs);
     if (neighbour.state === NEIGHBOUR_PROBE) {
-      this.transmit(ARP_REQUEST, neighbour.macHi, neighbour.macLo, 0, 0, neighbour.address, PROBES_SENT);
+      const { macHi, macLo, address } = neighbour;
+      this.transmit(ARP_REQUEST, this.local.primary, macHi, macLo, 0, 0, address, PROBES_SENT);
     } else {
-      this.transmit(ARP_REQUEST, BROADCAST_MAC_HI, BROADCAST_MAC_LO, 0, 0, neighbour.address, REQUESTS_SENT);
+      this.broadcast(this.local.primary, neighbour.address, REQUESTS_SENT);
     }
   }
 
@@ -379,8 +382,9 @@ export class ArpCache {
     this.onUnreachable(neighbour.address);
   }
 
-  private reply(macHi: number, macLo: number, address: number): void {
-    this.transmit(ARP_REPLY, macHi, macLo, macHi, macLo, address, REPLIES_SENT);
+  /** RFC 826: the address asked for is told; for all of a prefix we answer as RFC 1027's gateways do. */
+  private reply(asked: number, macHi: number, macLo: number, asker: number): void {
+    this.transmit(ARP_REPLY, asked, macHi, macLo, macHi, macLo, asker, REPLIES_SENT);
   }
 
   private announce(): void {
@@ -388,26 +392,34 @@ export class ArpCache {
     if (this.announced < this.limits.announcements) {
       this.timers.scheduleAfter(this.announceTimer, this.limits.announceIntervalUs);
     }
-    this.transmit(ARP_REQUEST, BROADCAST_MAC_HI, BROADCAST_MAC_LO, 0, 0, this.localAddress, ANNOUNCEMENTS_SENT);
+    this.broadcast(this.local.primary, this.local.primary, ANNOUNCEMENTS_SENT);
   }
 
   /**
    * RFC 5227 section 2.4 (c): someone else sends as our address. We keep it, and say so at most once an interval, so that
    * two hosts that both insist do not flood the link.
    */
-  private defend(macHi: number, macLo: number): void {
+  private defend(ours: number, macHi: number, macLo: number): void {
     this.counters.increment(CONFLICTS);
     this.drops.increment(DROP_ARP_CONFLICT);
     const nowUs = this.clock.nowUs();
     if (nowUs - this.defendedAtUs < this.limits.defendIntervalUs) return;
     this.defendedAtUs = nowUs;
-    const address = formatIpv4(this.localAddress);
-    this.log.warn({ address, mac: formatMac(macHi, macLo) }, 'another host on the link uses our address');
-    this.transmit(ARP_REQUEST, BROADCAST_MAC_HI, BROADCAST_MAC_LO, 0, 0, this.localAddress, DEFENCES);
+    this.log.warn(
+      { address: formatIpv4(ours), mac: formatMac(macHi, macLo) },
+      'another host on the link uses our address',
+    );
+    this.broadcast(ours, ours, DEFENCES);
+  }
+
+  /** Asks everyone for an address. */
+  private broadcast(sender: number, targetAddress: number, counter: number): void {
+    this.transmit(ARP_REQUEST, sender, BROADCAST_MAC_HI, BROADCAST_MAC_LO, 0, 0, targetAddress, counter);
   }
 
   private transmit(
     operation: number,
+    sender: number,
     frameHi: number,
     frameLo: number,
     targetHi: number,
@@ -423,7 +435,7 @@ export class ArpCache {
     }
     const { bytes, macHi, macLo } = this;
     setEthernet(bytes, at, frameHi, frameLo, macHi, macLo, ETHERTYPE_ARP);
-    setArp(bytes, at + ETHERNET_BYTES, operation, macHi, macLo, this.localAddress, targetHi, targetLo, targetAddress);
+    setArp(bytes, at + ETHERNET_BYTES, operation, macHi, macLo, sender, targetHi, targetLo, targetAddress);
     this.queue.commit(ETHERNET_BYTES + ARP_BYTES);
     this.counters.increment(counter);
   }
@@ -478,7 +490,7 @@ export class ArpCache {
 
   /** An address that another host of our subnet can have. */
   private isOurNetwork(address: number): boolean {
-    if (!isOnLink(address, this.localAddress, this.prefixLength)) return false;
-    return !isDirectedBroadcast(address, this.localAddress, this.prefixLength);
+    if (!isOnLink(address, this.local.primary, this.prefixLength)) return false;
+    return !isDirectedBroadcast(address, this.local.primary, this.prefixLength);
   }
 }

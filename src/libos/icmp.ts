@@ -24,6 +24,7 @@ import {
   ICMP_CODE_FRAG_NEEDED,
   ICMP_ECHO,
   ICMP_ECHO_REPLY,
+  ICMP_PARAMETER_PROBLEM,
   ICMP_TIME_EXCEEDED,
   ICMP_UNREACHABLE,
   icmpCheck,
@@ -41,11 +42,13 @@ import {
   ipv4HeaderBytes,
   ipv4Protocol,
   ipv4Source,
+  ipv4Target,
   ipv4TotalBytes,
   PROTOCOL_ICMP,
 } from '../wire/ipv4.ts';
 import { VNET_DATA_VALID, VNET_NEEDS_CSUM, vnetFlags } from '../wire/virtio-net.ts';
 import type { ErrorSender, Ipv4, TransportHandler } from './ipv4.ts';
+import type { LocalAddresses } from './local-addresses.ts';
 import type { LibosOptions } from './options.ts';
 import type { Path, Paths } from './path.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -77,9 +80,6 @@ export interface IcmpOptions extends LibosOptions {
   readonly paths: Paths;
   readonly limits?: Partial<IcmpLimits> | undefined;
 }
-
-/** RFC 792's third error: its pointer says which octet of our packet was wrong. */
-const ICMP_PARAMETER_PROBLEM = 12;
 
 /** MTUs that links have (RFC 1191 section 7.1): the next lower one is the guess when a router does not tell. */
 const PLATEAUS = [65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296];
@@ -117,7 +117,7 @@ export class Icmp implements TransportHandler, ErrorSender {
   private readonly drops: Counters<string>;
   private readonly ipv4: Ipv4;
   private readonly paths: Paths;
-  private readonly localAddress: number;
+  private readonly local: LocalAddresses;
   private readonly echoes: TokenBucket;
   private readonly errors: TokenBucket;
   private readonly replies: TransmitBuffer;
@@ -129,7 +129,7 @@ export class Icmp implements TransportHandler, ErrorSender {
     this.drops = options.drops;
     this.ipv4 = options.ipv4;
     this.paths = options.paths;
-    this.localAddress = options.localAddress;
+    this.local = options.local;
     const limits = { ...DEFAULT_ICMP_LIMITS, ...options.limits };
     this.echoes = new TokenBucket(limits.echoesPerSecond, limits.echoBurst);
     this.errors = new TokenBucket(limits.errorsPerSecond, limits.errorBurst);
@@ -150,7 +150,7 @@ export class Icmp implements TransportHandler, ErrorSender {
     switch (icmpType(bytes, messageAt)) {
       case ICMP_ECHO:
         this.counters.increment(ECHO_REQUESTS);
-        this.answer(ipv4Source(bytes, ipAt), messageAt, messageBytes);
+        this.answer(ipv4Source(bytes, ipAt), ipv4Target(bytes, ipAt), messageAt, messageBytes);
         break;
       case ICMP_UNREACHABLE:
       case ICMP_TIME_EXCEEDED:
@@ -171,9 +171,9 @@ export class Icmp implements TransportHandler, ErrorSender {
 
   /**
    * Sends an error about a packet received (its IPv4 header at `ipAt`), quoting what fits of it; `sendUnreachable(ICMP_CODE_PORT, ...)` is what a UDP
-   * without a listener calls. False when RFC 1122 section 3.2.2 forbids it or the limit is reached.
+   * without a listener calls; `nextMtu` is for "fragmentation needed" alone. False when RFC 1122 section 3.2.2 forbids it or the limit is reached.
    */
-  sendError(type: number, code: number, ipAt: number): boolean {
+  sendError(type: number, code: number, ipAt: number, nextMtu = 0): boolean {
     if (!this.mayReport(ipAt)) {
       this.counters.increment(ERRORS_SUPPRESSED);
       return false;
@@ -183,12 +183,12 @@ export class Icmp implements TransportHandler, ErrorSender {
       this.drops.increment(DROP_ICMP_RATE);
       return false;
     }
-    const path = this.paths.acquire(ipv4Source(this.bytes, ipAt));
+    const path = this.paths.acquire(ipv4Source(this.bytes, ipAt), ipv4Target(this.bytes, ipAt));
     if (path === undefined) {
       this.drops.increment(DROP_NO_ROUTE);
       return false;
     }
-    const sent = this.writeError(path, type, code, ipAt);
+    const sent = this.writeError(path, type, code, ipAt, nextMtu);
     this.paths.release(path);
     if (sent) this.counters.increment(ERRORS_SENT);
     return sent;
@@ -200,13 +200,13 @@ export class Icmp implements TransportHandler, ErrorSender {
   }
 
   /** Section 3.2.2.6: the reply carries the request's data, all of it. */
-  private answer(remote: number, messageAt: number, messageBytes: number): void {
+  private answer(remote: number, local: number, messageAt: number, messageBytes: number): void {
     if (!this.echoes.take(this.clock.nowUs())) {
       this.counters.increment(ECHO_REFUSED);
       this.drop(DROP_ICMP_RATE);
       return;
     }
-    const path = this.paths.acquire(remote);
+    const path = this.paths.acquire(remote, local);
     if (path === undefined) {
       this.drop(DROP_NO_ROUTE);
       return;
@@ -260,7 +260,7 @@ export class Icmp implements TransportHandler, ErrorSender {
       return;
     }
     const handler = this.ipv4.handlers[ipv4Protocol(bytes, quotedAt)];
-    const ours = ipv4Source(bytes, quotedAt) === this.localAddress && ipv4FragmentOffset(bytes, quotedAt) === 0;
+    const ours = this.local.has(ipv4Source(bytes, quotedAt)) && ipv4FragmentOffset(bytes, quotedAt) === 0;
     if (!ours || handler === null || handler === undefined) {
       this.drop(DROP_ICMP_QUOTE);
       return;
@@ -296,7 +296,7 @@ export class Icmp implements TransportHandler, ErrorSender {
     return type === ICMP_ECHO || type === ICMP_ECHO_REPLY;
   }
 
-  private writeError(path: Path, type: number, code: number, ipAt: number): boolean {
+  private writeError(path: Path, type: number, code: number, ipAt: number, nextMtu: number): boolean {
     const at = this.ipv4.begin();
     if (at === 0) {
       this.drops.increment(DROP_QUEUE_FULL);
@@ -307,7 +307,7 @@ export class Icmp implements TransportHandler, ErrorSender {
     const quotedAt = messageAt + ICMP_BYTES;
     const roomBytes = at + MAX_HEADER_BYTES - quotedAt;
     const quotedBytes = Math.min(ipv4TotalBytes(bytes, ipAt), roomBytes);
-    setIcmpError(bytes, messageAt, type, code, 0);
+    setIcmpError(bytes, messageAt, type, code, nextMtu);
     bytes.copyWithin(quotedAt, ipAt, ipAt + quotedBytes);
     fillIcmpChecksum(bytes, messageAt, ICMP_BYTES + quotedBytes);
     return this.ipv4.send(path, at, PROTOCOL_ICMP, ICMP_BYTES + quotedBytes, 0);

@@ -46,6 +46,7 @@ import {
 import { VNET_GSO_NONE, vnetGsoBytes, vnetGsoType } from '../wire/virtio-net.ts';
 import type { ArpCache } from './arp.ts';
 import { type FragmentLimits, Fragments } from './fragments.ts';
+import type { LocalAddresses } from './local-addresses.ts';
 import { NEIGHBOUR_STALE, type Neighbour } from './neighbour.ts';
 import { isDirectedBroadcast, type LibosOptions } from './options.ts';
 import type { Path } from './path.ts';
@@ -127,7 +128,7 @@ export class Ipv4 {
   private readonly queue: TransmitQueue;
   private readonly arp: ArpCache;
   private readonly drops: Counters<string>;
-  private readonly localAddress: number;
+  private readonly local: LocalAddresses;
   private readonly prefixLength: number;
   private readonly macHi: number;
   private readonly macLo: number;
@@ -139,7 +140,7 @@ export class Ipv4 {
     this.queue = options.queue;
     this.arp = options.arp;
     this.drops = options.drops;
-    this.localAddress = options.localAddress;
+    this.local = options.local;
     this.prefixLength = options.prefixLength;
     this.macHi = options.macHi;
     this.macLo = options.macLo;
@@ -257,7 +258,7 @@ export class Ipv4 {
       // Section 3.3.6: a link-layer broadcast whose IP target is one host is dropped, and we serve no other.
       return isMulticastMac(ethernetTargetHi(bytes, frameAt)) ? DROP_IPV4_TARGET : DROP_ETHERNET_TARGET;
     }
-    if (ipv4Target(bytes, ipAt) !== this.localAddress) return DROP_IPV4_TARGET;
+    if (!this.local.has(ipv4Target(bytes, ipAt))) return DROP_IPV4_TARGET;
     if (!this.isHost(ipv4Source(bytes, ipAt))) return DROP_IPV4_SOURCE;
     const headerBytes = ipv4HeaderBytes(bytes, ipAt);
     return headerBytes === IPV4_BYTES ? 0 : this.checkOptions(ipAt + IPV4_BYTES, ipAt + headerBytes);
@@ -266,8 +267,8 @@ export class Ipv4 {
   /** Section 3.2.1.3: a source that one other host can have: no loopback, network 0, group, class E, broadcast; not ours. */
   private isHost(address: number): boolean {
     const first = address >>> 24;
-    if (first === 0 || first === 127 || first >= 224 || address === this.localAddress) return false;
-    return !isDirectedBroadcast(address, this.localAddress, this.prefixLength);
+    if (first === 0 || first === 127 || first >= 224 || this.local.has(address)) return false;
+    return !isDirectedBroadcast(address, this.local.primary, this.prefixLength);
   }
 
   /** Options are skipped, but for source routes: a host's answer would have to follow them (RFC 7126 section 4.3). */

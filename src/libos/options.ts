@@ -7,6 +7,7 @@ import type { Log } from '../runtime/log.ts';
 import type { TimerWheel } from '../runtime/timer-wheel.ts';
 import { maskOf } from '../wire/address.ts';
 import type { Bytes } from '../wire/bytes.ts';
+import type { LocalAddresses } from './local-addresses.ts';
 
 export interface LibosOptions {
   /** The whole arena. */
@@ -19,7 +20,7 @@ export interface LibosOptions {
   readonly log: Log;
   /** One count per drop reason of wire/drop-reasons.ts: `new Counters(DROP_NAMES)`, shared by the whole stack. */
   readonly drops: Counters<string>;
-  readonly localAddress: number;
+  readonly local: LocalAddresses;
   readonly prefixLength: number;
   readonly macHi: number;
   readonly macLo: number;

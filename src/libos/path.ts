@@ -7,11 +7,12 @@
  */
 import type { Clock } from '../runtime/clock.ts';
 import { Counters } from '../runtime/counters.ts';
-import { isBroadcast, isLoopback, isMulticast } from '../wire/address.ts';
+import { formatIpv4, isBroadcast, isLoopback, isMulticast } from '../wire/address.ts';
 import { pseudoSum4 } from '../wire/checksum.ts';
 import { ETHERNET_BYTES } from '../wire/ethernet.ts';
 import { IPV4_BYTES, PROTOCOL_TCP } from '../wire/ipv4.ts';
 import type { ArpCache } from './arp.ts';
+import type { LocalAddresses } from './local-addresses.ts';
 import type { Neighbour } from './neighbour.ts';
 import { isDirectedBroadcast } from './options.ts';
 import type { RouteTable } from './routes.ts';
@@ -77,7 +78,7 @@ export const DEFAULT_PATH_LIMITS: PathLimits = { maxIdlePaths: 1024 };
 
 export interface PathsOptions {
   readonly clock: Clock;
-  readonly localAddress: number;
+  readonly local: LocalAddresses;
   readonly prefixLength: number;
   readonly mtuBytes: number;
   readonly arp: ArpCache;
@@ -96,19 +97,20 @@ const MTU_RESTORED = COUNTERS.indexOf('mtuRestored');
 export class Paths {
   readonly counters = new Counters(COUNTERS);
   private readonly clock: Clock;
-  private readonly localAddress: number;
+  private readonly local: LocalAddresses;
   private readonly prefixLength: number;
   private readonly linkMtuBytes: number;
   private readonly arp: ArpCache;
   private readonly routes: RouteTable;
   private readonly limits: PathLimits;
+  /** By `keyOf` their addresses. */
   private readonly active = new Map<number, Path>();
   /** Unreferenced paths, the longest unused first. */
   private readonly idle = new Map<number, Path>();
 
   constructor(options: PathsOptions) {
     this.clock = options.clock;
-    this.localAddress = options.localAddress;
+    this.local = options.local;
     this.prefixLength = options.prefixLength;
     this.linkMtuBytes = options.mtuBytes;
     this.arp = options.arp;
@@ -127,16 +129,17 @@ export class Paths {
   }
 
   /**
-   * The path to a remote address with one more reference; undefined when no route leads there, the address is no other
+   * The path to a remote address, from an address of ours (default: the primary one), with one more reference; undefined when no route leads there, the address is no other
    * host's, or the neighbour table is full of neighbours in use.
    * May send an ARP request: not to be called between `Ipv4.begin` and `Ipv4.send`.
    */
-  acquire(remoteAddress: number): Path | undefined {
-    let path = this.active.get(remoteAddress);
+  acquire(remoteAddress: number, localAddress = this.local.primary): Path | undefined {
+    const key = this.keyOf(localAddress, remoteAddress);
+    let path = this.active.get(key);
     if (path === undefined) {
-      path = this.revive(remoteAddress);
+      path = this.revive(key, localAddress, remoteAddress);
       if (path === undefined) return undefined;
-      this.active.set(remoteAddress, path);
+      this.active.set(key, path);
     }
     if (path.mtuUntilUs <= this.clock.nowUs()) {
       path.mtuBytes = this.linkMtuBytes;
@@ -154,8 +157,9 @@ export class Paths {
     path.references--;
     if (path.references > 0) return;
     this.arp.release(path.neighbour);
-    this.active.delete(path.remoteAddress);
-    this.idle.set(path.remoteAddress, path);
+    const key = this.keyOf(path.localAddress, path.remoteAddress);
+    this.active.delete(key);
+    this.idle.set(key, path);
     if (this.idle.size <= this.limits.maxIdlePaths) return;
     for (const oldest of this.idle.keys()) {
       this.idle.delete(oldest);
@@ -170,7 +174,7 @@ export class Paths {
   }
 
   /** An unreferenced path with its next hop looked up anew. */
-  private revive(remoteAddress: number): Path | undefined {
+  private revive(key: number, localAddress: number, remoteAddress: number): Path | undefined {
     if (!this.isRemoteHost(remoteAddress)) {
       this.counters.increment(NOT_UNICAST);
       return undefined;
@@ -186,16 +190,23 @@ export class Paths {
       return undefined;
     }
     this.arp.retain(neighbour);
-    const idle = this.idle.get(remoteAddress);
-    if (idle === undefined) return new Path(this.localAddress, remoteAddress, this.linkMtuBytes, neighbour);
-    this.idle.delete(remoteAddress);
+    const idle = this.idle.get(key);
+    if (idle === undefined) return new Path(localAddress, remoteAddress, this.linkMtuBytes, neighbour);
+    this.idle.delete(key);
     idle.neighbour = neighbour;
     return idle;
   }
 
   private isRemoteHost(address: number): boolean {
-    if (address === this.localAddress || address >>> 24 === 0) return false;
+    if (this.local.has(address) || address >>> 24 === 0) return false;
     if (isLoopback(address) || isMulticast(address) || isBroadcast(address)) return false;
-    return !isDirectedBroadcast(address, this.localAddress, this.prefixLength);
+    return !isDirectedBroadcast(address, this.local.primary, this.prefixLength);
+  }
+
+  /** The number of our address, then theirs: 52 bits at most. Throws `RangeError` when the first is not ours. */
+  private keyOf(localAddress: number, remoteAddress: number): number {
+    const index = this.local.indexOf(localAddress);
+    if (index < 0) throw new RangeError(`${formatIpv4(localAddress)} is not an address of this stack`);
+    return index * 2 ** 32 + (remoteAddress >>> 0);
   }
 }

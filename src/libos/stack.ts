@@ -14,7 +14,7 @@ import type { Log } from '../runtime/log.ts';
 import type { Random } from '../runtime/random.ts';
 import { TimerWheel } from '../runtime/timer-wheel.ts';
 import { TurnClock } from '../runtime/turn-clock.ts';
-import { formatIpv4, maskOf } from '../wire/address.ts';
+import { type Cidr, formatIpv4, maskOf } from '../wire/address.ts';
 import type { Bytes } from '../wire/bytes.ts';
 import { DROP_ETHERNET_TYPE, DROP_NAMES } from '../wire/drop-reasons.ts';
 import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ethernetCheck, ethernetType } from '../wire/ethernet.ts';
@@ -22,6 +22,7 @@ import { PROTOCOL_ICMP } from '../wire/ipv4.ts';
 import { ArpCache } from './arp.ts';
 import { Icmp } from './icmp.ts';
 import { Ipv4, type TransportHandler } from './ipv4.ts';
+import { LocalAddresses } from './local-addresses.ts';
 import { Paths } from './path.ts';
 import { RouteTable } from './routes.ts';
 
@@ -46,6 +47,8 @@ export interface StackOptions {
   readonly log: Log;
   readonly address: number;
   readonly prefixLength: number;
+  /** Whole prefixes that are the stack's as well. */
+  readonly sources?: readonly Cidr[] | undefined;
   /** Default gateway, undefined for a host that talks to its link only. */
   readonly gateway?: number | undefined;
   readonly macHi: number;
@@ -65,7 +68,7 @@ export class Stack implements EnvironmentProgram {
   readonly log: Log;
   readonly timers: TimerWheel;
   readonly drops: Counters<string> = new Counters(DROP_NAMES);
-  readonly localAddress: number;
+  readonly local: LocalAddresses;
   readonly mtuBytes: number;
   readonly features: DeviceFeatures;
   readonly arp: ArpCache;
@@ -88,11 +91,18 @@ export class Stack implements EnvironmentProgram {
     this.clock = clock;
     this.random = options.random;
     this.log = log;
-    this.localAddress = address;
+    const local = new LocalAddresses(address, options.sources);
+    this.local = local;
     this.mtuBytes = mtuBytes;
     this.features = options.features;
     this.timers = new TimerWheel(clock);
-    this.environment = kernel.createEnvironment({ name: options.name, macHi, macLo, addresses: [address] });
+    this.environment = kernel.createEnvironment({
+      name: options.name,
+      macHi,
+      macLo,
+      addresses: [address],
+      sources: options.sources,
+    });
     this.environment.program = this;
     this.taken = new Int32Array(this.environment.ring.capacity);
     const { queue } = this.environment;
@@ -104,7 +114,7 @@ export class Stack implements EnvironmentProgram {
       clock,
       log,
       drops: this.drops,
-      localAddress: address,
+      local,
       prefixLength,
       macHi,
       macLo,
@@ -115,7 +125,7 @@ export class Stack implements EnvironmentProgram {
     this.arp = new ArpCache({ ...shared, onUnreachable: (neighbour) => this.neighbourUnreachable(neighbour) });
     this.paths = new Paths({
       clock,
-      localAddress: address,
+      local,
       prefixLength,
       mtuBytes,
       arp: this.arp,
@@ -130,8 +140,17 @@ export class Stack implements EnvironmentProgram {
   start(): void {
     this.environment.claim(arpFilter(this.localAddress));
     this.environment.claim(ipv4Filter(this.localAddress));
+    for (const { address, prefixLength } of this.local.prefixes) {
+      this.environment.claim(arpFilter(address, undefined, prefixLength));
+      this.environment.claim(ipv4Filter(address, undefined, prefixLength));
+    }
     this.arp.start();
     this.log.debug({ address: formatIpv4(this.localAddress) }, 'stack started');
+  }
+
+  /** The primary one of its addresses. */
+  get localAddress(): number {
+    return this.local.primary;
   }
 
   /** Gives a protocol number to a transport and the transport a part in every turn. */

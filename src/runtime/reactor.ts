@@ -1,5 +1,5 @@
 /**
- * The asynchronous shell around the synchronous core (design, principle 4): it calls `turn` when the descriptor has
+ * The asynchronous shell around the synchronous core (design, principle 4): it calls `turn` when a descriptor has
  * something to read, when the deadline of the last turn comes up, and when somebody asks for it; in between it leaves the
  * process to Node's own loop.
  *
@@ -13,11 +13,11 @@ const MAX_SLEEP_MS = 2 ** 31 - 1;
 
 export class Reactor {
   private readonly clock: Clock;
-  private readonly descriptor: number;
+  private readonly descriptors: readonly number[];
   private readonly turn: () => number;
   private running = false;
   /** Kept here because a collected watch stops firing. */
-  private watch: DescriptorWatch | undefined = undefined;
+  private watches: DescriptorWatch[] = [];
   private soon: NodeJS.Immediate | undefined = undefined;
   private sleep: NodeJS.Timeout | undefined = undefined;
   /** When `sleep` ends: at the deadline or before. */
@@ -26,13 +26,13 @@ export class Reactor {
 
   /**
    * @param clock what deadlines are told by; real time
-   * @param descriptor watched for readability; -1 when there is nothing to watch
+   * @param descriptors watched for readability, one or several; -1 when there is nothing to watch
    * @param turn does what there is to do and returns when it wants to be called again, in microseconds of the clock: 0 for
    *   as soon as the loop has come round, Infinity for not before something happens
    */
-  constructor(clock: Clock, descriptor: number, turn: () => number) {
+  constructor(clock: Clock, descriptors: number | readonly number[], turn: () => number) {
     this.clock = clock;
-    this.descriptor = descriptor;
+    this.descriptors = [descriptors].flat().filter((descriptor) => descriptor >= 0);
     this.turn = turn;
   }
 
@@ -40,7 +40,7 @@ export class Reactor {
   start(): void {
     if (this.running) return;
     this.running = true;
-    if (this.descriptor >= 0) this.watch = watchReadable(this.descriptor, this.run);
+    this.watches = this.descriptors.map((descriptor) => watchReadable(descriptor, this.run));
     this.wake();
   }
 
@@ -52,8 +52,8 @@ export class Reactor {
   /** Ends the watching and waiting; a turn that is running comes to its end. */
   stop(): void {
     this.running = false;
-    this.watch?.close();
-    this.watch = undefined;
+    for (const watch of this.watches) watch.close();
+    this.watches = [];
     if (this.soon !== undefined) clearImmediate(this.soon);
     this.soon = undefined;
     this.endSleep();

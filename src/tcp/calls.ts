@@ -55,8 +55,16 @@ export function consume(connection: Tcb, count: number): void {
  * SEND: queues a region of the arena. It belongs to the application and must not change until `owner.release(token)`.
  * On a connection that is gone the region is released at once. Throws `RangeError` for a region that is empty or not in the
  * arena, beyond `MAX_QUEUED_BYTES`, and after `closeSend`.
+ * `grid` is where the region's grid of sums lies (wire/sum-grid.ts), 0 for none; it is lent like the region.
  */
-export function send(connection: Tcb, at: number, length: number, owner: RegionOwner | null, token: number): void {
+export function send(
+  connection: Tcb,
+  at: number,
+  length: number,
+  owner: RegionOwner | null,
+  token: number,
+  grid = 0,
+): void {
   const { tcp } = connection;
   if (!(length > 0 && at > 0 && at + length <= tcp.bytes.length)) {
     throw new RangeError(`a region of ${length} bytes at ${at} is not in the arena`);
@@ -68,7 +76,7 @@ export function send(connection: Tcb, at: number, length: number, owner: RegionO
   if (connection.finQueued) throw new RangeError('send after close');
   if (queuedBytes(connection) + length > MAX_QUEUED_BYTES)
     throw new RangeError(`more than ${MAX_QUEUED_BYTES} bytes queued`);
-  enqueueRegion(tcp.regions, connection, at, length, owner, token);
+  enqueueRegion(tcp.regions, connection, at, length, owner, token, grid);
   if (queuedBytes(connection) > tcp.settings.sendLowWaterBytes) connection.writableWanted = true;
   tcp.wantOutput(connection);
 }

@@ -1,5 +1,5 @@
 /**
- * The connection table: (remote address, remote port, local port) to a number, by open addressing with linear probing.
+ * The connection table: (remote address and port, local address and port) to a number, by open addressing with linear probing.
  * The hash is keyed, so that a peer cannot choose addresses that collide. Values are indices of TCBs (`>= 0`) or of
  * TIME-WAIT records (`timeWaitValue`); the table knows nothing of either.
  */
@@ -15,7 +15,8 @@ const INITIAL_SLOTS = 256;
 export class ConnectionTable {
   private readonly key: HashKey;
   private slots = INITIAL_SLOTS;
-  private addresses = new Int32Array(INITIAL_SLOTS);
+  private remotes = new Int32Array(INITIAL_SLOTS);
+  private locals = new Int32Array(INITIAL_SLOTS);
   private ports = new Int32Array(INITIAL_SLOTS);
   private values = new Int32Array(INITIAL_SLOTS).fill(EMPTY);
   /** Entries in the table. */
@@ -25,28 +26,29 @@ export class ConnectionTable {
     this.key = key;
   }
 
-  find(remoteAddress: number, remotePort: number, localPort: number): number {
-    return int32At(this.values, this.locate(remoteAddress, packPorts(remotePort, localPort)));
+  find(remoteAddress: number, remotePort: number, localAddress: number, localPort: number): number {
+    return int32At(this.values, this.locate(remoteAddress, localAddress, packPorts(remotePort, localPort)));
   }
 
   /** Adds an entry, or gives an existing one a new value. */
-  set(remoteAddress: number, remotePort: number, localPort: number, value: number): void {
+  set(remoteAddress: number, remotePort: number, localAddress: number, localPort: number, value: number): void {
     const ports = packPorts(remotePort, localPort);
-    let slot = this.locate(remoteAddress, ports);
+    let slot = this.locate(remoteAddress, localAddress, ports);
     if (int32At(this.values, slot) === EMPTY) {
       if (this.size * 2 >= this.slots) {
         this.grow();
-        slot = this.locate(remoteAddress, ports);
+        slot = this.locate(remoteAddress, localAddress, ports);
       }
       this.size++;
     }
-    this.addresses[slot] = remoteAddress;
+    this.remotes[slot] = remoteAddress;
+    this.locals[slot] = localAddress;
     this.ports[slot] = ports;
     this.values[slot] = value;
   }
 
-  delete(remoteAddress: number, remotePort: number, localPort: number): void {
-    let hole = this.locate(remoteAddress, packPorts(remotePort, localPort));
+  delete(remoteAddress: number, remotePort: number, localAddress: number, localPort: number): void {
+    let hole = this.locate(remoteAddress, localAddress, packPorts(remotePort, localPort));
     if (int32At(this.values, hole) === EMPTY) return;
     this.size--;
     // Close the hole: an entry behind it that probed past it moves into it.
@@ -54,9 +56,10 @@ export class ConnectionTable {
     for (;;) {
       slot = (slot + 1) & (this.slots - 1);
       if (int32At(this.values, slot) === EMPTY) break;
-      const home = this.home(int32At(this.addresses, slot), int32At(this.ports, slot));
+      const home = this.home(int32At(this.remotes, slot), int32At(this.locals, slot), int32At(this.ports, slot));
       if (((slot - home) & (this.slots - 1)) < ((slot - hole) & (this.slots - 1))) continue;
-      this.addresses[hole] = int32At(this.addresses, slot);
+      this.remotes[hole] = int32At(this.remotes, slot);
+      this.locals[hole] = int32At(this.locals, slot);
       this.ports[hole] = int32At(this.ports, slot);
       this.values[hole] = int32At(this.values, slot);
       hole = slot;
@@ -64,29 +67,33 @@ export class ConnectionTable {
     this.values[hole] = EMPTY;
   }
 
-  private home(address: number, ports: number): number {
-    return hashWords(this.key, address, ports, 0) & (this.slots - 1);
+  private home(remote: number, local: number, ports: number): number {
+    return hashWords(this.key, remote, ports, local) & (this.slots - 1);
   }
 
-  private locate(address: number, ports: number): number {
-    let slot = this.home(address, ports);
-    while (int32At(this.values, slot) !== EMPTY) {
-      if (int32At(this.addresses, slot) === address && int32At(this.ports, slot) === ports) return slot;
+  private locate(remote: number, local: number, ports: number): number {
+    const { remotes, locals, values } = this;
+    let slot = this.home(remote, local, ports);
+    while (int32At(values, slot) !== EMPTY) {
+      const found = int32At(this.ports, slot) === ports && int32At(remotes, slot) === remote;
+      if (found && int32At(locals, slot) === local) return slot;
       slot = (slot + 1) & (this.slots - 1);
     }
     return slot;
   }
 
   private grow(): void {
-    const { addresses, ports, values, slots } = this;
+    const { remotes, locals, ports, values, slots } = this;
     this.slots = slots * 2;
-    this.addresses = new Int32Array(this.slots);
+    this.remotes = new Int32Array(this.slots);
+    this.locals = new Int32Array(this.slots);
     this.ports = new Int32Array(this.slots);
     this.values = new Int32Array(this.slots).fill(EMPTY);
     for (let old = 0; old < slots; old++) {
       if (int32At(values, old) === EMPTY) continue;
-      const slot = this.locate(int32At(addresses, old), int32At(ports, old));
-      this.addresses[slot] = int32At(addresses, old);
+      const slot = this.locate(int32At(remotes, old), int32At(locals, old), int32At(ports, old));
+      this.remotes[slot] = int32At(remotes, old);
+      this.locals[slot] = int32At(locals, old);
       this.ports[slot] = int32At(ports, old);
       this.values[slot] = int32At(values, old);
     }

@@ -24,6 +24,13 @@ const NAMES = [
   'connectionsTimedOut',
   'timeWaitEvicted',
   'payloadBytesSummed',
+  'acksMerged',
+  'finsMerged',
+  'acksMergedWithFin',
+  'superFramesSent',
+  'connectionsReused',
+  'checksumsVerified',
+  'checksumsSkipped',
 ] as const;
 
 export type TcpCounterName = (typeof NAMES)[number];
@@ -51,4 +58,18 @@ export const PASSIVE_OPENS = NAMES.indexOf('passiveOpens');
 export const ESTABLISHED_TOTAL = NAMES.indexOf('established');
 export const CONNECTIONS_TIMED_OUT = NAMES.indexOf('connectionsTimedOut');
 export const TIME_WAIT_EVICTED = NAMES.indexOf('timeWaitEvicted');
+/** Payload bytes read to make checksums; those that a grid of sums stood in for are not among them. */
 export const PAYLOAD_BYTES_SUMMED = NAMES.indexOf('payloadBytesSummed');
+/** Acknowledgments that were owed and rode on data. */
+export const ACKS_MERGED = NAMES.indexOf('acksMerged');
+/** Acknowledgments that were owed and rode on a FIN without data. */
+export const ACKS_MERGED_WITH_FIN = NAMES.indexOf('acksMergedWithFin');
+/** Segments that carried data and the FIN. */
+export const FINS_MERGED = NAMES.indexOf('finsMerged');
+/** Segments longer than one MSS, left to the device to cut. */
+export const SUPER_FRAMES_SENT = NAMES.indexOf('superFramesSent');
+/** Connections whose record had served one before. */
+export const CONNECTIONS_REUSED = NAMES.indexOf('connectionsReused');
+/** Segments received whose checksum neither the device nor the peer's kernel vouched for. */
+export const CHECKSUMS_VERIFIED = NAMES.indexOf('checksumsVerified');
+export const CHECKSUMS_SKIPPED = NAMES.indexOf('checksumsSkipped');

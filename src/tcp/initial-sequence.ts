@@ -19,15 +19,15 @@ export class InitialSequence {
   }
 
   /** ISS = M + F(connection, secret). */
-  choose(tcb: Tcb, localAddress: number, nowUs: number): void {
+  choose(tcb: Tcb, nowUs: number): void {
     const ports = (tcb.remotePort << 16) | tcb.localPort;
-    const hash = hashWords(this.key, tcb.remoteAddress, ports, localAddress);
+    const hash = hashWords(this.key, tcb.remoteAddress, ports, tcb.localAddress);
     setIss(tcb, seqAdd(toSeq(hash), Math.floor(nowUs / TICK_US) % 2 ** 32));
   }
 
   /** The same for a new incarnation of a connection in TIME-WAIT: beyond what the old one sent. */
-  chooseAfter(tcb: Tcb, localAddress: number, nowUs: number, oldSndNxt: Seq): void {
-    this.choose(tcb, localAddress, nowUs);
+  chooseAfter(tcb: Tcb, nowUs: number, oldSndNxt: Seq): void {
+    this.choose(tcb, nowUs);
     if (!seqAfter(tcb.iss, oldSndNxt)) setIss(tcb, seqAdd(oldSndNxt, INCARNATION_GAP));
   }
 

@@ -24,7 +24,7 @@ export function listenArrives(tcp: Tcp, listener: Listener, segment: Segment): v
   if ((segment.flags & TCP_ACK) !== 0) {
     tcp.drops.increment(DROP_TCP_NO_CONNECTION);
     if (tcp.takeChallenge()) {
-      tcp.reply(segment.remoteAddress, segment.remotePort, segment.localPort, segment.ack, toSeq(0), TCP_RST, 0);
+      tcp.reply(segment, segment.ack, toSeq(0), TCP_RST, 0);
     }
     return;
   }
@@ -45,7 +45,7 @@ export function openFromSyn(tcp: Tcp, listener: Listener, segment: Segment, oldS
     tcp.drops.increment(DROP_TCP_BACKLOG);
     return;
   }
-  const tcb = tcp.createConnection(segment.remoteAddress, segment.remotePort, segment.localPort);
+  const tcb = tcp.createConnection(segment.remoteAddress, segment.remotePort, segment.localAddress, segment.localPort);
   if (tcb === null) {
     tcp.drops.increment(DROP_TCP_CONNECTIONS);
     return;
@@ -54,9 +54,8 @@ export function openFromSyn(tcp: Tcp, listener: Listener, segment: Segment, oldS
   tcb.listener = listener;
   listener.halfOpen++;
   tcb.lastReceivedUs = tcp.nowUs;
-  const { initialSequence, localAddress, nowUs } = tcp;
-  if (oldSndNxt === null) initialSequence.choose(tcb, localAddress, nowUs);
-  else initialSequence.chooseAfter(tcb, localAddress, nowUs, oldSndNxt);
+  if (oldSndNxt === null) tcp.initialSequence.choose(tcb, tcp.nowUs);
+  else tcp.initialSequence.chooseAfter(tcb, tcp.nowUs, oldSndNxt);
   setState(tcb, SYN_RECEIVED);
   acceptSyn(tcp, tcb, segment);
   if (tcb.path === null) {

@@ -12,13 +12,19 @@ import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 import { stopRetransmitTimer } from './timers.ts';
 
+/** How soon a SYN follows the reset of an older incarnation. */
+const OLD_INCARNATION_RETRY_US = 2000;
+
 export function synSentArrives(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   const { flags } = segment;
   // First, the ACK bit: it must cover our SYN and nothing we have not sent.
   if ((flags & TCP_ACK) !== 0 && (seqBeforeOrAt(segment.ack, tcb.iss) || seqAfter(segment.ack, tcb.sndMax))) {
     tcp.drops.increment(DROP_TCP_ACK);
     if ((flags & TCP_RST) === 0 && tcp.takeChallenge()) {
-      tcp.reply(tcb.remoteAddress, tcb.remotePort, tcb.localPort, segment.ack, toSeq(0), TCP_RST, 0);
+      tcp.reply(segment, segment.ack, toSeq(0), TCP_RST, 0);
+      // The peer has an older incarnation in TIME-WAIT or half-open, which the reset ends: the SYN goes again behind it, once,
+      // and not a whole time-out later (as Linux does).
+      if (tcb.retries === 0) tcp.timers.scheduleAfter(tcb.retransmitTimer, OLD_INCARNATION_RETRY_US);
     }
     return;
   }

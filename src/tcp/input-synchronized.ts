@@ -178,7 +178,7 @@ function processAck(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
   if (tcb.state === SYN_RECEIVED) {
     if (!seqAfter(ack, tcb.sndUna) || seqAfter(ack, tcb.sndMax)) {
       tcp.drops.increment(DROP_TCP_ACK);
-      if (tcp.takeChallenge()) tcp.reply(tcb.remoteAddress, tcb.remotePort, tcb.localPort, ack, toSeq(0), TCP_RST, 0);
+      if (tcp.takeChallenge()) tcp.reply(segment, ack, toSeq(0), TCP_RST, 0);
       return false;
     }
     updateSendWindow(tcb, segment);

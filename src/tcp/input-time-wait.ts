@@ -34,15 +34,7 @@ export function timeWaitArrives(tcp: Tcp, record: number, segment: Segment): voi
     if (segment.length === 0 && segment.seq === timeWait.rcvNxt(record)) return;
   }
   if (!tcp.takeChallenge()) return;
-  const added = tcp.reply(
-    segment.remoteAddress,
-    segment.remotePort,
-    segment.localPort,
-    timeWait.sndNxt(record),
-    timeWait.rcvNxt(record),
-    TCP_ACK,
-    timeWait.window(record),
-  );
+  const added = tcp.reply(segment, timeWait.sndNxt(record), timeWait.rcvNxt(record), TCP_ACK, timeWait.window(record));
   if (added && timeWait.timestamps(record)) {
     tcp.replies.addTimestamps(tcp.timestamp(timeWait.tsOffset(record)), timeWait.tsRecent(record));
   }

@@ -17,7 +17,7 @@ import { ipv4Source, ipv4Target, PROTOCOL_TCP } from '../wire/ipv4.ts';
 import { TCP_ACK, TCP_RST, tcpCheck, tcpSeq, tcpSourcePort, tcpTargetPort, tcpVerifyChecksum } from '../wire/tcp.ts';
 import { VNET_DATA_VALID, VNET_NEEDS_CSUM, vnetFlags } from '../wire/virtio-net.ts';
 import { NOT_FOUND, timeWaitValue } from './connections.ts';
-import { PAYLOAD_BYTES_RECEIVED, SEGMENTS_RECEIVED } from './counters.ts';
+import { CHECKSUMS_SKIPPED, CHECKSUMS_VERIFIED, PAYLOAD_BYTES_RECEIVED, SEGMENTS_RECEIVED } from './counters.ts';
 import { listenArrives } from './input-listen.ts';
 import { synSentArrives } from './input-syn-sent.ts';
 import { synchronizedArrives } from './input-synchronized.ts';
@@ -41,10 +41,7 @@ export function input(tcp: Tcp, frameAt: number, ipAt: number, at: number, lengt
     tcp.drops.increment(reason);
     return;
   }
-  if (
-    (vnetFlags(bytes, frameAt) & (VNET_NEEDS_CSUM | VNET_DATA_VALID)) === 0 &&
-    !checksumHolds(tcp, ipAt, at, length)
-  ) {
+  if ((vnetFlags(bytes, frameAt) & (VNET_NEEDS_CSUM | VNET_DATA_VALID)) === 0 && !isIntact(tcp, ipAt, at, length)) {
     tcp.drops.increment(DROP_TCP_CHECKSUM);
     return;
   }
@@ -54,7 +51,7 @@ export function input(tcp: Tcp, frameAt: number, ipAt: number, at: number, lengt
     return;
   }
   tcp.counters.add(PAYLOAD_BYTES_RECEIVED, segment.payloadBytes);
-  const value = tcp.table.find(segment.remoteAddress, segment.remotePort, segment.localPort);
+  const value = tcp.table.find(segment.remoteAddress, segment.remotePort, segment.localAddress, segment.localPort);
   if (value >= 0) {
     const tcb = tcp.connection(value);
     tcb.lastReceivedUs = tcp.nowUs;
@@ -77,10 +74,10 @@ export function closedArrives(tcp: Tcp, segment: Segment): void {
   tcp.drops.increment(DROP_TCP_NO_CONNECTION);
   if ((segment.flags & TCP_RST) !== 0 || !tcp.takeChallenge()) return;
   if ((segment.flags & TCP_ACK) !== 0) {
-    tcp.reply(segment.remoteAddress, segment.remotePort, segment.localPort, segment.ack, toSeq(0), TCP_RST, 0);
+    tcp.reply(segment, segment.ack, toSeq(0), TCP_RST, 0);
   } else {
     const flags = TCP_RST | TCP_ACK;
-    tcp.reply(segment.remoteAddress, segment.remotePort, segment.localPort, toSeq(0), segmentEnd(segment), flags, 0);
+    tcp.reply(segment, toSeq(0), segmentEnd(segment), flags, 0);
   }
 }
 
@@ -99,7 +96,12 @@ export function reportIcmpError(
 ): void {
   if (length < QUOTE_BYTES) return;
   const { bytes } = tcp;
-  const value = tcp.table.find(ipv4Target(bytes, quotedIpAt), tcpTargetPort(bytes, at), tcpSourcePort(bytes, at));
+  const value = tcp.table.find(
+    ipv4Target(bytes, quotedIpAt),
+    tcpTargetPort(bytes, at),
+    ipv4Source(bytes, quotedIpAt),
+    tcpSourcePort(bytes, at),
+  );
   if (value < 0) return;
   const tcb = tcp.connection(value);
   const seq = toSeq(tcpSeq(bytes, at));
@@ -129,7 +131,13 @@ function openError(code: number): ConnectionError {
   return code === ICMP_CODE_NET ? 'ENETUNREACH' : 'EHOSTUNREACH';
 }
 
-function checksumHolds(tcp: Tcp, ipAt: number, at: number, length: number): boolean {
+/** Whether the checksum holds, or is not asked for. */
+function isIntact(tcp: Tcp, ipAt: number, at: number, length: number): boolean {
+  if (!tcp.settings.verifyChecksums) {
+    tcp.counters.increment(CHECKSUMS_SKIPPED);
+    return true;
+  }
+  tcp.counters.increment(CHECKSUMS_VERIFIED);
   const { bytes } = tcp;
   const pseudo = pseudoSum4(ipv4Source(bytes, ipAt), ipv4Target(bytes, ipAt), PROTOCOL_TCP);
   return tcpVerifyChecksum(bytes, at, length, pseudo);

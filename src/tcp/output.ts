@@ -22,19 +22,23 @@ import {
 import { TIMESTAMPS_BYTES, writeMss, writeTimestamps, writeWindowScale } from '../wire/tcp-options.ts';
 import { setVnetChecksum, setVnetGso, VNET_GSO_TCPV4 } from '../wire/virtio-net.ts';
 import {
+  ACKS_MERGED,
+  ACKS_MERGED_WITH_FIN,
   BYTES_RETRANSMITTED,
+  FINS_MERGED,
   KEEP_ALIVE_PROBES,
   PAYLOAD_BYTES_SENT,
   PAYLOAD_BYTES_SUMMED,
   PURE_ACKS_SENT,
   SEGMENTS_RETRANSMITTED,
   SEGMENTS_SENT,
+  SUPER_FRAMES_SENT,
   WINDOW_PROBES,
 } from './counters.ts';
 import { announcedMss } from './mss.ts';
 import { limitedTransmitBytes } from './recovery.ts';
 import { abandonTiming, timeSegment } from './rtt.ts';
-import { gatherRegions, sumRegions } from './send-queue.ts';
+import { cutOnGrid, gatherRegions, sumRegions } from './send-queue.ts';
 import { type Seq, seqAdd, seqAfter, seqBefore, seqBits, seqDistance, seqMax } from './sequence.ts';
 import { SYN_RECEIVED, SYN_SENT } from './state.ts';
 import type { Tcb } from './tcb.ts';
@@ -52,6 +56,8 @@ const MAX_PACKET_BYTES = 0xffff;
 export function outputConnection(tcp: Tcp, tcb: Tcb): boolean {
   if (tcb.state === SYN_SENT || tcb.state === SYN_RECEIVED) return outputSyn(tcp, tcb);
   if (tcb.keepAliveNow && !outputKeepAlive(tcp, tcb)) return false;
+  // Without packet merging an acknowledgment goes before whatever it could have ridden on.
+  if (!tcp.settings.packetMerging && (tcb.ackNow || tcb.ackDelayed) && !outputPureAck(tcp, tcb)) return false;
   if (tcb.retransmitOne && !outputRetransmission(tcp, tcb)) return false;
   if (tcb.probeNow && !outputProbe(tcp, tcb)) return false;
   for (let frames = 0; frames < FRAMES_PER_TURN; frames++) {
@@ -109,7 +115,7 @@ function restartAfterIdle(tcp: Tcp, tcb: Tcb): void {
 
 /** Payload bytes of the longest segment: one MSS, or as many as the device cuts from a super-frame. */
 function largestSegment(tcp: Tcp, tcb: Tcb): number {
-  if (!tcp.features.segmentTcp4) return tcb.mssBytes;
+  if (!tcp.superFrames) return tcb.mssBytes;
   const packetBytes = Math.min(MAX_PACKET_BYTES, tcp.features.maxFrameBytes - ETHERNET_BYTES);
   const payloadBytes = packetBytes - IPV4_BYTES - headerBytesOf(tcb);
   return payloadBytes - (payloadBytes % tcb.mssBytes);
@@ -126,7 +132,7 @@ function outputData(tcp: Tcp, tcb: Tcb, seq: Seq, limit: number): boolean {
   const finFits = seqBefore(tcb.sndEnd, windowEnd) || seqAfter(tcb.sndMax, tcb.sndEnd);
   const length = outputSegment(tcp, tcb, seq, limit, finFits);
   if (length < 0) return false;
-  const end = segmentEndAfter(tcb, seq, length, finFits);
+  const end = segmentEndAfter(tcp, tcb, seq, length, finFits);
   if (seqBefore(seq, tcb.sndMax)) countRetransmission(tcp, length);
   else timeSegment(tcb, end, tcp.nowUs);
   tcb.sndNxt = end;
@@ -169,7 +175,7 @@ function outputProbe(tcp: Tcp, tcb: Tcb): boolean {
   if (tcb.sndUna !== tcb.sndMax) abandonTiming(tcb);
   tcb.probeNow = false;
   tcp.counters.increment(WINDOW_PROBES);
-  const end = segmentEndAfter(tcb, tcb.sndUna, length, true);
+  const end = segmentEndAfter(tcp, tcb, tcb.sndUna, length, true);
   tcb.sndMax = seqMax(tcb.sndMax, end);
   tcb.lastSentUs = tcp.nowUs;
   if (tcb.sndWnd > 0) {
@@ -195,9 +201,20 @@ function outputKeepAlive(tcp: Tcp, tcb: Tcb): boolean {
 }
 
 /** The sequence number behind a segment of `length` bytes from `seq` that may carry the FIN. */
-function segmentEndAfter(tcb: Tcb, seq: Seq, length: number, finAllowed: boolean): Seq {
+function segmentEndAfter(tcp: Tcp, tcb: Tcb, seq: Seq, length: number, finAllowed: boolean): Seq {
   const end = seqAdd(seq, length);
-  return finAllowed && tcb.finQueued && end === tcb.sndEnd ? seqAdd(end, 1) : end;
+  return finAllowed && end === tcb.sndEnd && finMayRide(tcp, tcb, length) ? seqAdd(end, 1) : end;
+}
+
+/** Whether there is a FIN that a segment of `length` bytes may carry: without packet merging it is a segment of its own. */
+function finMayRide(tcp: Tcp, tcb: Tcb, length: number): boolean {
+  return tcb.finQueued && (length === 0 || tcp.settings.packetMerging);
+}
+
+/** Counts what rides on a segment with data or a FIN, before its header pays the acknowledgment. */
+function countMerged(tcp: Tcp, tcb: Tcb, length: number, flags: number): void {
+  if (tcb.ackDelayed || tcb.ackNow) tcp.counters.increment(length > 0 ? ACKS_MERGED : ACKS_MERGED_WITH_FIN);
+  if (length > 0 && (flags & TCP_FIN) !== 0) tcp.counters.increment(FINS_MERGED);
 }
 
 /**
@@ -208,21 +225,27 @@ function outputSegment(tcp: Tcp, tcb: Tcb, seq: Seq, limit: number, finAllowed: 
   const { path } = tcb;
   const at = tcp.ip.begin();
   if (at === 0 || path === null) return -1;
-  const length = limit === 0 ? 0 : gatherRegions(tcp.queue, tcb, seq, limit);
+  const offload = tcp.features.transmitChecksum;
+  const wanted = offload ? limit : cutOnGrid(tcp.bytes, tcb, seq, limit);
+  const length = wanted === 0 ? 0 : gatherRegions(tcp.queue, tcb, seq, wanted);
   let flags = TCP_ACK;
   if (seqAdd(seq, length) === tcb.sndEnd) {
     if (length > 0) flags |= TCP_PSH;
-    if (finAllowed && tcb.finQueued) flags |= TCP_FIN;
+    if (finMayRide(tcp, tcb, length) && finAllowed) flags |= TCP_FIN;
   }
+  countMerged(tcp, tcb, length, flags);
   const tcpAt = at + path.headerBytes;
   const headerBytes = writeHeader(tcp, tcb, tcpAt, seq, flags);
-  if (tcp.features.transmitChecksum) {
+  if (offload) {
     offloadChecksum(tcp, at, path.headerBytes, path.pseudoSum, headerBytes + length);
-    if (length > tcb.mssBytes) setVnetGso(tcp.bytes, at, VNET_GSO_TCPV4, path.headerBytes + headerBytes, tcb.mssBytes);
+    if (length > tcb.mssBytes) {
+      setVnetGso(tcp.bytes, at, VNET_GSO_TCPV4, path.headerBytes + headerBytes, tcb.mssBytes);
+      tcp.counters.increment(SUPER_FRAMES_SENT);
+    }
   } else {
-    const payloadSum = length === 0 ? 0 : sumRegions(tcp.bytes, tcb, seq, length);
-    tcp.counters.add(PAYLOAD_BYTES_SUMMED, length);
-    fillChecksum(tcp, tcpAt, headerBytes, addSums(path.pseudoSum + headerBytes + length, payloadSum));
+    const payload = length === 0 ? 0 : sumRegions(tcp.bytes, tcb, seq, length);
+    tcp.counters.add(PAYLOAD_BYTES_SUMMED, Math.floor(payload / 0x10000));
+    fillChecksum(tcp, tcpAt, headerBytes, addSums(path.pseudoSum + headerBytes + length, payload & 0xffff));
   }
   tcp.ip.send(path, at, PROTOCOL_TCP, headerBytes, length);
   tcp.counters.increment(SEGMENTS_SENT);
@@ -321,7 +344,7 @@ export function outputReplies(tcp: Tcp): void {
 function outputReply(tcp: Tcp, index: number): void {
   const { bytes, replies } = tcp;
   // The path first: finding it may send an ARP request.
-  const path = tcp.paths.acquire(replies.address(index));
+  const path = tcp.paths.acquire(replies.address(index), replies.localAddress(index));
   if (path === undefined) return;
   const at = tcp.ip.begin();
   if (at !== 0) {

@@ -9,7 +9,7 @@ import { int32At } from '../wire/bytes.ts';
 /** Replies to strangers that may wait. */
 export const MAX_STRAY_REPLIES = 256;
 
-const WORDS = 8;
+const WORDS = 9;
 const ADDRESS = 0;
 const PORTS = 1;
 const SEQ = 2;
@@ -18,6 +18,7 @@ const FLAGS_WINDOW = 4;
 const HAS_TIMESTAMPS = 5;
 const TS_VALUE = 6;
 const TS_ECHO = 7;
+const LOCAL_ADDRESS = 8;
 
 export class Replies {
   private words = new Int32Array(MAX_STRAY_REPLIES * WORDS);
@@ -27,6 +28,7 @@ export class Replies {
   add(
     address: number,
     remotePort: number,
+    localAddress: number,
     localPort: number,
     seq: number,
     ack: number,
@@ -36,6 +38,7 @@ export class Replies {
     if (this.count * WORDS === this.words.length) this.grow();
     const at = this.count++ * WORDS;
     this.words[at + ADDRESS] = address;
+    this.words[at + LOCAL_ADDRESS] = localAddress;
     this.words[at + PORTS] = (remotePort << 16) | localPort;
     this.words[at + SEQ] = seq;
     this.words[at + ACK] = ack;
@@ -57,6 +60,10 @@ export class Replies {
 
   remotePort(index: number): number {
     return int32At(this.words, index * WORDS + PORTS) >>> 16;
+  }
+
+  localAddress(index: number): number {
+    return int32At(this.words, index * WORDS + LOCAL_ADDRESS);
   }
 
   localPort(index: number): number {

@@ -4,7 +4,7 @@
  * the device put it; `payloadAt` is valid until the frame's slot is returned at the end of the turn.
  */
 import type { Bytes } from '../wire/bytes.ts';
-import { ipv4Source } from '../wire/ipv4.ts';
+import { ipv4Source, ipv4Target } from '../wire/ipv4.ts';
 import {
   TCP_FIN,
   TCP_SYN,
@@ -22,6 +22,7 @@ import { type Seq, seqAdd, toSeq } from './sequence.ts';
 export class Segment {
   remoteAddress = 0;
   remotePort = 0;
+  localAddress = 0;
   localPort = 0;
   /** SEG.SEQ: the first sequence number of the segment, the SYN's own if there is one. */
   seq: Seq = toSeq(0);
@@ -43,6 +44,7 @@ export function readSegment(bytes: Bytes, ipAt: number, at: number, bytesInSegme
   const flags = tcpFlags(bytes, at);
   into.remoteAddress = ipv4Source(bytes, ipAt);
   into.remotePort = tcpSourcePort(bytes, at);
+  into.localAddress = ipv4Target(bytes, ipAt);
   into.localPort = tcpTargetPort(bytes, at);
   into.seq = toSeq(tcpSeq(bytes, at));
   into.ack = toSeq(tcpAck(bytes, at));

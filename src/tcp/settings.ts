@@ -40,6 +40,14 @@ export interface TcpSettings {
   readonly keepAliveProbes: number;
   /** RFC 5961 section 10: challenge ACKs and resets for stray segments per second, on average. */
   readonly challengeAcksPerSecond: number;
+  /** Acknowledgments wait for data to ride on, and the FIN rides on the last of it; off: each is a segment of its own, at once. */
+  readonly packetMerging: boolean;
+  /** Where the device cuts super-frames it is given them; off: a frame is a segment. */
+  readonly superFrames: boolean;
+  /** Records of connections and regions are pooled; off: made anew and left to the collector. */
+  readonly reuseRecords: boolean;
+  /** Segments whose checksum nobody has looked at are checked; off, only for who can bear wrong bytes: the sum is not computed. */
+  readonly verifyChecksums: boolean;
 }
 
 export const DEFAULT_TCP_SETTINGS: TcpSettings = {
@@ -61,4 +69,8 @@ export const DEFAULT_TCP_SETTINGS: TcpSettings = {
   keepAliveIntervalUs: 75_000_000,
   keepAliveProbes: 9,
   challengeAcksPerSecond: 1000,
+  packetMerging: true,
+  superFrames: true,
+  reuseRecords: true,
+  verifyChecksums: true,
 };

@@ -60,6 +60,7 @@ export class Tcb {
   declare path: Path | null;
   declare remoteAddress: number;
   declare remotePort: number;
+  declare localAddress: number;
   declare localPort: number;
   /** The listener it came from, null when we opened it. */
   declare listener: Listener | null;
@@ -195,6 +196,7 @@ export class Tcb {
     this.path = null;
     this.remoteAddress = 0;
     this.remotePort = 0;
+    this.localAddress = 0;
     this.localPort = 0;
     this.listener = null;
     this.user = null;

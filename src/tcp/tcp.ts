@@ -6,17 +6,26 @@
 import type { DeviceFeatures } from '../exokernel/exokernel.ts';
 import type { TransmitQueue } from '../exokernel/transmit-queue.ts';
 import type { Ipv4 } from '../libos/ipv4.ts';
+import type { LocalAddresses } from '../libos/local-addresses.ts';
 import type { Path, Paths } from '../libos/path.ts';
 import type { Stack, Transport } from '../libos/stack.ts';
 import { BlockAllocator } from '../runtime/block-allocator.ts';
 import { Counters } from '../runtime/counters.ts';
 import type { TimerWheel } from '../runtime/timer-wheel.ts';
 import type { TurnClock } from '../runtime/turn-clock.ts';
+import { formatIpv4 } from '../wire/address.ts';
 import type { Bytes } from '../wire/bytes.ts';
 import { PROTOCOL_TCP } from '../wire/ipv4.ts';
 import { TCP_ACK, TCP_RST } from '../wire/tcp.ts';
 import { ConnectionTable, NOT_FOUND, timeWaitValue } from './connections.ts';
-import { ACTIVE_OPENS, REPLIES_DROPPED, RESETS_SENT, TCP_COUNTER_NAMES, TIME_WAIT_EVICTED } from './counters.ts';
+import {
+  ACTIVE_OPENS,
+  CONNECTIONS_REUSED,
+  REPLIES_DROPPED,
+  RESETS_SENT,
+  TCP_COUNTER_NAMES,
+  TIME_WAIT_EVICTED,
+} from './counters.ts';
 import { InitialSequence } from './initial-sequence.ts';
 import { input, reportIcmpError } from './input.ts';
 import { DEFAULT_BACKLOG, Listener } from './listener.ts';
@@ -42,10 +51,12 @@ export class Tcp implements Transport {
   readonly paths: Paths;
   readonly timers: TimerWheel;
   readonly clock: TurnClock;
-  readonly localAddress: number;
+  readonly local: LocalAddresses;
   readonly mtuBytes: number;
   readonly features: DeviceFeatures;
   readonly settings: TcpSettings;
+  /** The device cuts super-frames, and is given them. */
+  readonly superFrames: boolean;
   readonly counters = new Counters(TCP_COUNTER_NAMES);
   /** What the stack dropped, by drop reason. */
   readonly drops: Counters<string>;
@@ -90,9 +101,10 @@ export class Tcp implements Transport {
     this.timers = stack.timers;
     this.clock = stack.clock;
     this.drops = stack.drops;
-    this.localAddress = stack.localAddress;
+    this.local = stack.local;
     this.mtuBytes = stack.mtuBytes;
     this.features = stack.features;
+    this.superFrames = settings.superFrames && stack.features.segmentTcp4;
     this.receiveScale = scaleFor(settings.receiveBufferBytes);
     this.challengeBudget = settings.challengeAcksPerSecond;
     const { random } = stack;
@@ -100,7 +112,7 @@ export class Tcp implements Transport {
     this.initialSequence = new InitialSequence(random);
     this.ports = new EphemeralPorts(random);
     this.timeWait = new TimeWaitRecords(settings.maxTimeWait);
-    this.regions = new RegionPool(this.queue);
+    this.regions = new RegionPool(this.queue, settings.reuseRecords);
     this.receiveMemory = new BlockAllocator(stack.arena, settings.receivePoolBytes);
     this.receiveQueues = new ReceiveQueues(this.bytes, this.receiveMemory, settings.receiveBufferBytes);
     this.retransmitKind = this.timers.addKind((index) => retransmitExpired(this, this.connection(index)));
@@ -146,21 +158,25 @@ export class Tcp implements Transport {
 
   /**
    * Active OPEN. `user` hears `EVENT_CONNECTED`, or `EVENT_CLOSED` with the error. Null when `maxConnections` is reached
-   * or no local port is free; throws `RangeError` for a port that cannot be.
+   * or no local port is free; throws `RangeError` for a port that cannot be, and a local address that is not the stack's
+   * (default: its primary one).
    */
-  connect(remoteAddress: number, remotePort: number, user: TcpUser): Tcb | null {
+  connect(remoteAddress: number, remotePort: number, user: TcpUser, localAddress = this.local.primary): Tcb | null {
     if (!Number.isInteger(remotePort) || remotePort < 1 || remotePort > 65_535) {
       throw new RangeError(`port ${remotePort} is not 1 to 65535`);
     }
+    if (!this.local.has(localAddress)) {
+      throw new RangeError(`${formatIpv4(localAddress)} is not an address of this stack`);
+    }
     const isFree = (port: number): boolean =>
-      this.table.find(remoteAddress, remotePort, port) === NOT_FOUND && !this.listeners.has(port);
-    const localPort = this.ports.choose(this.localAddress, remoteAddress, remotePort, isFree);
-    const tcb = localPort === 0 ? null : this.createConnection(remoteAddress, remotePort, localPort);
+      this.table.find(remoteAddress, remotePort, localAddress, port) === NOT_FOUND && !this.listeners.has(port);
+    const localPort = this.ports.choose(localAddress, remoteAddress, remotePort, isFree);
+    const tcb = localPort === 0 ? null : this.createConnection(remoteAddress, remotePort, localAddress, localPort);
     if (tcb === null) return null;
     tcb.user = user;
     this.counters.increment(ACTIVE_OPENS);
     this.clock.look();
-    this.initialSequence.choose(tcb, this.localAddress, this.nowUs);
+    this.initialSequence.choose(tcb, this.nowUs);
     setState(tcb, SYN_SENT);
     if (tcb.path === null) {
       this.finish(tcb, 'ENETUNREACH');
@@ -265,17 +281,18 @@ export class Tcp implements Transport {
   // The life of a connection.
 
   /** A TCB entered in the table, with its path if there is one; null when there are too many. */
-  createConnection(remoteAddress: number, remotePort: number, localPort: number): Tcb | null {
+  createConnection(remoteAddress: number, remotePort: number, localAddress: number, localPort: number): Tcb | null {
     if (this.liveConnections >= this.settings.maxConnections) return null;
-    const tcb = this.freeTcbs.pop() ?? this.makeTcb();
+    const tcb = this.takeTcb();
     tcb.remoteAddress = remoteAddress;
     tcb.remotePort = remotePort;
+    tcb.localAddress = localAddress;
     tcb.localPort = localPort;
-    tcb.path = this.paths.acquire(remoteAddress) ?? null;
+    tcb.path = this.paths.acquire(remoteAddress, localAddress) ?? null;
     tcb.rtoUs = this.settings.initialRtoUs;
-    tcb.tsOffset = this.initialSequence.timestampOffset(this.localAddress, remoteAddress);
+    tcb.tsOffset = this.initialSequence.timestampOffset(localAddress, remoteAddress);
     tcb.rcvScale = this.receiveScale;
-    this.table.set(remoteAddress, remotePort, localPort, tcb.index);
+    this.table.set(remoteAddress, remotePort, localAddress, localPort, tcb.index);
     return tcb;
   }
 
@@ -307,8 +324,9 @@ export class Tcp implements Transport {
     this.timers.cancel(tcb.delayedAckTimer);
     this.timers.cancel(tcb.slowTimer);
     releaseAll(this.regions, tcb);
-    if (this.table.find(tcb.remoteAddress, tcb.remotePort, tcb.localPort) === tcb.index) {
-      this.table.delete(tcb.remoteAddress, tcb.remotePort, tcb.localPort);
+    const { remoteAddress, remotePort, localAddress, localPort } = tcb;
+    if (this.table.find(remoteAddress, remotePort, localAddress, localPort) === tcb.index) {
+      this.table.delete(remoteAddress, remotePort, localAddress, localPort);
     }
     if (tcb.path !== null) {
       this.paths.release(tcb.path);
@@ -354,14 +372,19 @@ export class Tcp implements Transport {
     const expiryUs = this.nowUs + this.settings.timeWaitUs;
     const record = this.timeWait.add(tcb, receiveWindowField(tcb), expiryUs);
     tcb.path = null;
-    this.table.set(tcb.remoteAddress, tcb.remotePort, tcb.localPort, timeWaitValue(record));
+    this.table.set(tcb.remoteAddress, tcb.remotePort, tcb.localAddress, tcb.localPort, timeWaitValue(record));
     if (!this.timers.isArmed(this.timeWaitTimer)) this.timers.schedule(this.timeWaitTimer, expiryUs);
     this.finish(tcb, '');
   }
 
   removeTimeWait(record: number): void {
     const { timeWait } = this;
-    this.table.delete(timeWait.remoteAddress(record), timeWait.remotePort(record), timeWait.localPort(record));
+    this.table.delete(
+      timeWait.remoteAddress(record),
+      timeWait.remotePort(record),
+      timeWait.localAddress(record),
+      timeWait.localPort(record),
+    );
     const path: Path | null = timeWait.path(record);
     timeWait.remove(record);
     if (path !== null) this.paths.release(path);
@@ -369,28 +392,22 @@ export class Tcp implements Transport {
 
   /** Notes the last segment of a connection, whose TCB will be gone when it leaves. */
   private replyFor(tcb: Tcb, flags: number): void {
-    const { remoteAddress, remotePort, localPort } = tcb;
+    const { remoteAddress, remotePort, localAddress, localPort } = tcb;
     const seq = seqBits(emptySegmentSeq(tcb));
-    this.replies.add(remoteAddress, remotePort, localPort, seq, seqBits(tcb.rcvNxt), flags, receiveWindowField(tcb));
+    const ack = seqBits(tcb.rcvNxt);
+    this.replies.add(remoteAddress, remotePort, localAddress, localPort, seq, ack, flags, receiveWindowField(tcb));
     if (tcb.timestamps) this.replies.addTimestamps(this.timestamp(tcb.tsOffset), tcb.tsRecent);
     if ((flags & TCP_RST) !== 0) this.counters.increment(RESETS_SENT);
   }
 
-  /** Notes a control segment for a stranger; false when too many wait. */
-  reply(
-    address: number,
-    remotePort: number,
-    localPort: number,
-    seq: Seq,
-    ack: Seq,
-    flags: number,
-    window: number,
-  ): boolean {
+  /** Notes a control segment for whoever sent a segment; false when too many wait. */
+  reply(to: Segment, seq: Seq, ack: Seq, flags: number, window: number): boolean {
     if (this.replies.count >= MAX_STRAY_REPLIES) {
       this.counters.increment(REPLIES_DROPPED);
       return false;
     }
-    this.replies.add(address, remotePort, localPort, seqBits(seq), seqBits(ack), flags, window);
+    const { remoteAddress, remotePort, localAddress, localPort } = to;
+    this.replies.add(remoteAddress, remotePort, localAddress, localPort, seqBits(seq), seqBits(ack), flags, window);
     if ((flags & TCP_RST) !== 0) this.counters.increment(RESETS_SENT);
     return true;
   }
@@ -413,8 +430,20 @@ export class Tcp implements Transport {
     return (Math.floor(this.nowUs / 1000) + offset) | 0;
   }
 
-  private makeTcb(): Tcb {
-    const index = this.tcbs.length;
+  private takeTcb(): Tcb {
+    const free = this.freeTcbs.pop();
+    if (free === undefined) return this.makeTcb(this.tcbs.length);
+    if (this.settings.reuseRecords) {
+      this.counters.increment(CONNECTIONS_REUSED);
+      return free;
+    }
+    this.timers.destroy(free.retransmitTimer);
+    this.timers.destroy(free.delayedAckTimer);
+    this.timers.destroy(free.slowTimer);
+    return this.makeTcb(free.index);
+  }
+
+  private makeTcb(index: number): Tcb {
     const { timers } = this;
     const retransmit = timers.create(this.retransmitKind, index);
     const tcb = new Tcb(
@@ -424,7 +453,7 @@ export class Tcp implements Transport {
       timers.create(this.delayedAckKind, index),
       timers.create(this.slowKind, index),
     );
-    this.tcbs.push(tcb);
+    this.tcbs[index] = tcb;
     return tcb;
   }
 

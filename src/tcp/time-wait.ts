@@ -14,6 +14,7 @@ const NONE = -1;
 export class TimeWaitRecords {
   private readonly limit: number;
   private readonly remoteAddresses: Int32Array;
+  private readonly localAddresses: Int32Array;
   private readonly ports: Int32Array;
   private readonly sndNxts: Int32Array;
   private readonly rcvNxts: Int32Array;
@@ -36,6 +37,7 @@ export class TimeWaitRecords {
   constructor(limit: number) {
     this.limit = limit;
     this.remoteAddresses = new Int32Array(limit);
+    this.localAddresses = new Int32Array(limit);
     this.ports = new Int32Array(limit);
     this.sndNxts = new Int32Array(limit);
     this.rcvNxts = new Int32Array(limit);
@@ -58,6 +60,7 @@ export class TimeWaitRecords {
     if (record === NONE) record = this.fresh++;
     else this.free = int32At(this.next, record);
     this.remoteAddresses[record] = tcb.remoteAddress;
+    this.localAddresses[record] = tcb.localAddress;
     this.ports[record] = (tcb.remotePort << 16) | tcb.localPort;
     this.sndNxts[record] = seqBits(tcb.sndNxt);
     this.rcvNxts[record] = seqBits(tcb.rcvNxt);
@@ -91,6 +94,10 @@ export class TimeWaitRecords {
 
   remotePort(record: number): number {
     return int32At(this.ports, record) >>> 16;
+  }
+
+  localAddress(record: number): number {
+    return int32At(this.localAddresses, record);
   }
 
   localPort(record: number): number {

@@ -24,9 +24,13 @@ function windowGain(tcp: Tcp, tcb: Tcb): number {
   return largestWindow(tcp, tcb) - unreadBytes(tcb) - receiveWindow(tcb);
 }
 
-/** Receiver's silly window avoidance: a wider window is offered once it is worth a segment or half the buffer. */
+/**
+ * Receiver's silly window avoidance: a wider window is offered once it is worth a segment or half the buffer. That the SYN
+ * could say no more than 64 KiB is no reason: the first segment after it says the rest, and may be an answer.
+ */
 export function windowUpdateDue(tcp: Tcp, tcb: Tcb): boolean {
-  const largest = largestWindow(tcp, tcb);
+  const saidOnlyBySyn = seqDistance(tcb.lastAckSent, tcb.irs) === 1;
+  const largest = saidOnlyBySyn ? synWindowField(tcp) : largestWindow(tcp, tcb);
   return 2 * receiveWindow(tcb) < largest && windowGain(tcp, tcb) >= Math.min(largest >> 1, 2 * tcb.mssBytes);
 }
 

@@ -15,6 +15,8 @@ export const ICMP_ECHO_REPLY = 0;
 export const ICMP_UNREACHABLE = 3;
 export const ICMP_ECHO = 8;
 export const ICMP_TIME_EXCEEDED = 11;
+/** Its pointer says which octet of the packet was wrong. */
+export const ICMP_PARAMETER_PROBLEM = 12;
 
 // Codes of ICMP_UNREACHABLE.
 export const ICMP_CODE_NET = 0;

@@ -18,7 +18,8 @@ const OWN = 0xc0a80102 | 0;
 const SECOND = 0x0a5a0002;
 const STRANGER = 0x0a5a0003;
 const AT = 18;
-const sender = { macHi: MAC_HI, macLo: MAC_LO, addresses: Int32Array.of(OWN, SECOND) };
+const NO_SOURCES = { sourceNetworks: new Int32Array(0), sourceMasks: new Int32Array(0) };
+const sender = { macHi: MAC_HI, macLo: MAC_LO, addresses: Int32Array.of(OWN, SECOND), ...NO_SOURCES };
 
 const bytes = new Uint8Array(256);
 
@@ -103,8 +104,31 @@ test('a header that is not whole in its slot is refused, at every length', (t) =
   for (let length = 0; length < ETHERNET_BYTES + ARP_BYTES; length++) t.is(guard(length), DROP_GUARD_SHORT);
 });
 
+test('a granted prefix covers its addresses and no other', (t) => {
+  const granted = {
+    ...sender,
+    sourceNetworks: Int32Array.of(0x0a5b0100, 0xc6336400 | 0),
+    sourceMasks: Int32Array.of(0xffffff00 | 0, 0xfffffffc | 0),
+  };
+  const words = Int32Array.of(AT, 54, 0, 0, 0, 0, 0, 0);
+  for (const [source, refused] of [
+    [0x0a5b0100, 0],
+    [0x0a5b01ff, 0],
+    [0x0a5b0200, DROP_GUARD_ADDRESS],
+    [0x0a5b00ff, DROP_GUARD_ADDRESS],
+    [0xc6336403 | 0, 0],
+    [0xc6336404 | 0, DROP_GUARD_ADDRESS],
+    [OWN, 0],
+  ] as const) {
+    writeIpv4(source);
+    t.is(guardFrame(granted, bytes, words, 0), refused);
+    writeArp(ARP_REQUEST, MAC_HI, MAC_LO, source);
+    t.is(guardFrame(granted, bytes, words, 0), refused === 0 ? 0 : DROP_GUARD_ARP);
+  }
+});
+
 test('an environment without addresses may only ask', (t) => {
-  const nobody = { macHi: MAC_HI, macLo: MAC_LO, addresses: new Int32Array(0) };
+  const nobody = { macHi: MAC_HI, macLo: MAC_LO, addresses: new Int32Array(0), ...NO_SOURCES };
   const words = Int32Array.of(AT, 54, 0, 0, 0, 0, 0, 0);
   writeIpv4(OWN);
   t.is(guardFrame(nobody, bytes, words, 0), DROP_GUARD_ADDRESS);

@@ -189,7 +189,7 @@ for (const wire of [TAP, VETH_PLAIN]) {
       await client.readEnd();
     }
     await within('Cheetah to close', cheetah.close());
-    t.deepEqual(cheetah.holdings, { versions: 0, blocks: 0, headBytes: 0, streams: 0, lookups: 0 });
+    t.deepEqual(cheetah.holdings, { versions: 0, blocks: 0, headBytes: 0, streams: 0, copies: 0, lookups: 0 });
     t.is(cheetah.cachedBytes, 0);
     await until('everything to be given back', () => findLeaks(host).length === 0).catch(() => {});
     t.deepEqual(findLeaks(host), []);

@@ -7,6 +7,7 @@ import type { ArpLimits } from '../../src/libos/arp-settings.ts';
 import type { FragmentLimits } from '../../src/libos/fragments.ts';
 import { Icmp, type IcmpLimits } from '../../src/libos/icmp.ts';
 import { Ipv4, type TransportHandler } from '../../src/libos/ipv4.ts';
+import { LocalAddresses } from '../../src/libos/local-addresses.ts';
 import type { LibosOptions } from '../../src/libos/options.ts';
 import { type PathLimits, Paths } from '../../src/libos/path.ts';
 import { RouteTable } from '../../src/libos/routes.ts';
@@ -15,7 +16,7 @@ import { Counters } from '../../src/runtime/counters.ts';
 import { type Log, silentLog } from '../../src/runtime/log.ts';
 import { TimerWheel } from '../../src/runtime/timer-wheel.ts';
 import { VirtualClock } from '../../src/runtime/virtual-clock.ts';
-import { maskOf, parseIpv4 } from '../../src/wire/address.ts';
+import { type Cidr, maskOf, parseIpv4 } from '../../src/wire/address.ts';
 import { ARP_BYTES, ARP_REPLY, ARP_REQUEST, setArp } from '../../src/wire/arp.ts';
 import { DROP_NAMES } from '../../src/wire/drop-reasons.ts';
 import { ETHERNET_BYTES, ETHERTYPE_ARP, ETHERTYPE_IPV4, ethernetType, setEthernet } from '../../src/wire/ethernet.ts';
@@ -50,6 +51,7 @@ const SLOT_BYTES = 66_000;
 
 export interface RigOptions {
   prefixLength?: number;
+  sources?: readonly Cidr[];
   mtuBytes?: number;
   queueFrames?: number;
   arp?: Partial<ArpLimits>;
@@ -103,10 +105,12 @@ export class Rig {
   readonly recorder: Recorder;
   /** Frames that the device holds back when it is `stalled`. */
   stalled = false;
+  private readonly sources: readonly Cidr[];
   private readonly slot: number;
   private readonly region: number;
 
   constructor(options: RigOptions = {}) {
+    this.sources = options.sources ?? [];
     this.queue = new TransmitQueue(this.arena, options.queueFrames ?? 256);
     this.slot = this.arena.allocate(SLOT_BYTES) + FRAME_OFFSET_BYTES;
     this.region = this.arena.allocate(SLOT_BYTES);
@@ -120,7 +124,7 @@ export class Rig {
       clock: this.clock,
       log,
       drops: this.drops,
-      localAddress: LOCAL,
+      local: new LocalAddresses(LOCAL, options.sources),
       prefixLength,
       macHi: MAC_HI,
       macLo: MAC_LO,
@@ -158,7 +162,14 @@ export class Rig {
   /** What has been queued since the last call, each frame in one piece; all must pass the transmit guard. */
   sent(): Buffer[] {
     const frames: Buffer[] = [];
-    const sender = { macHi: MAC_HI, macLo: MAC_LO, addresses: Int32Array.of(LOCAL) };
+    const sources = this.sources;
+    const sender = {
+      macHi: MAC_HI,
+      macLo: MAC_LO,
+      addresses: Int32Array.of(LOCAL),
+      sourceNetworks: Int32Array.from(sources, ({ address }) => address),
+      sourceMasks: Int32Array.from(sources, ({ prefixLength }) => maskOf(prefixLength)),
+    };
     for (let next = this.queue.nextToGuard(); next >= 0; next = this.queue.nextToGuard()) {
       const refused = guardFrame(sender, this.bytes, this.queue.batch.words, next * TRANSMIT_WORDS);
       if (refused !== 0) throw new Error(`the guard refuses: ${DROP_NAMES[refused]}`);

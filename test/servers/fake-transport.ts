@@ -52,6 +52,7 @@ export class FakeConnection {
 }
 
 export class FakeTransport implements Transport<FakeConnection> {
+  readonly sums = false;
   readonly connections: FakeConnection[] = [];
   /** Acknowledge everything at the end of each turn. */
   acknowledging = true;

@@ -81,6 +81,14 @@ export class HttpClient {
     if (this.pieceBytes > 0) throw new Error(`${this.pieceBytes} bytes too many`);
   }
 
+  /** Everything that has come and was not read, which then counts as read. */
+  takeAll(): Buffer {
+    const all = this.joined();
+    this.pieces = [];
+    this.pieceBytes = 0;
+    return all;
+  }
+
   /** What has come and was not read, in one piece. */
   private joined(): Buffer {
     const [first = Buffer.alloc(0)] = this.pieces;

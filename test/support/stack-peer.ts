@@ -57,9 +57,10 @@ export class StackPeer implements TcpUser, RegionOwner {
   }
 
   /** Opens a connection of the stack. */
-  static connect(host: Host, address: string, port: number): StackPeer {
+  static connect(host: Host, address: string, port: number, source?: string): StackPeer {
     const peer = new StackPeer(host);
-    peer.connection = host.tcp.connect(parseAddress(address), port, peer);
+    const local = source === undefined ? host.stack.localAddress : parseAddress(source);
+    peer.connection = host.tcp.connect(parseAddress(address), port, peer, local);
     host.stack.wake();
     return peer;
   }

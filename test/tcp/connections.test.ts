@@ -3,11 +3,13 @@ import fc from 'fast-check';
 import { hashWords } from '../../src/runtime/half-siphash.ts';
 import { ConnectionTable, NOT_FOUND, timeWaitValue } from '../../src/tcp/connections.ts';
 
+const LOCAL = 0x0a5a0002;
 const KEY = { low: 0x03020100, high: 0x07060504 };
 
 interface Entry {
   readonly address: number;
   readonly remotePort: number;
+  readonly localAddress: number;
   readonly localPort: number;
 }
 
@@ -16,12 +18,13 @@ function entryOf(n: number): Entry {
   return {
     address: Math.imul(n >> 4, 0x9e3779b1) | 0,
     remotePort: 65_535 - (n % 7) * 9000,
+    localAddress: n % 3 === 0 ? LOCAL : ~LOCAL - (n % 5),
     localPort: n % 2 === 0 ? 80 : 40_000 + (n % 16),
   };
 }
 
-function nameOf({ address, remotePort, localPort }: Entry): string {
-  return `${address}:${remotePort}-${localPort}`;
+function nameOf({ address, remotePort, localAddress, localPort }: Entry): string {
+  return `${address}:${remotePort}-${localAddress}:${localPort}`;
 }
 
 /** A table and what should be in it. */
@@ -30,12 +33,12 @@ class Pair {
   readonly model = new Map<string, number>();
 
   set(entry: Entry, value: number): void {
-    this.table.set(entry.address, entry.remotePort, entry.localPort, value);
+    this.table.set(entry.address, entry.remotePort, entry.localAddress, entry.localPort, value);
     this.model.set(nameOf(entry), value);
   }
 
   delete(entry: Entry): void {
-    this.table.delete(entry.address, entry.remotePort, entry.localPort);
+    this.table.delete(entry.address, entry.remotePort, entry.localAddress, entry.localPort);
     this.model.delete(nameOf(entry));
   }
 
@@ -44,7 +47,7 @@ class Pair {
     if (this.table.size !== this.model.size) return `size ${this.table.size}, not ${this.model.size}`;
     for (let n = 0; n < count; n++) {
       const entry = entryOf(n);
-      const found = this.table.find(entry.address, entry.remotePort, entry.localPort);
+      const found = this.table.find(entry.address, entry.remotePort, entry.localAddress, entry.localPort);
       const expected = this.model.get(nameOf(entry)) ?? NOT_FOUND;
       if (found !== expected) return `${nameOf(entry)} is ${found}, not ${expected}`;
     }
@@ -76,9 +79,9 @@ test('behaves like a map under any sequence of operations', (t) => {
 function entriesAt(homes: readonly number[], count: number): Entry[] {
   const entries: Entry[] = [];
   for (let n = 0; entries.length < count; n++) {
-    const entry = { address: n, remotePort: 1000, localPort: 80 };
+    const entry = { address: n, remotePort: 1000, localAddress: LOCAL, localPort: 80 };
     const ports = (entry.remotePort << 16) | entry.localPort;
-    if (homes.includes(hashWords(KEY, n, ports, 0) & 255)) entries.push(entry);
+    if (homes.includes(hashWords(KEY, n, ports, LOCAL) & 255)) entries.push(entry);
   }
   return entries;
 }
@@ -88,13 +91,16 @@ test('a deletion in a run of colliding entries loses none of the others, whichev
   const entries = entriesAt([254, 255, 0, 1], 24);
   for (let gone = 0; gone < entries.length; gone++) {
     const table = new ConnectionTable(KEY);
-    for (const [i, { address, remotePort, localPort }] of entries.entries())
-      table.set(address, remotePort, localPort, i);
-    const { address, remotePort, localPort } = entries[gone] as Entry;
-    table.delete(address, remotePort, localPort);
+    for (const [i, { address, remotePort, localAddress, localPort }] of entries.entries())
+      table.set(address, remotePort, localAddress, localPort, i);
+    const { address, remotePort, localAddress, localPort } = entries[gone] as Entry;
+    table.delete(address, remotePort, localAddress, localPort);
     t.is(table.size, entries.length - 1);
     for (const [i, entry] of entries.entries()) {
-      t.is(table.find(entry.address, entry.remotePort, entry.localPort), i === gone ? NOT_FOUND : i);
+      t.is(
+        table.find(entry.address, entry.remotePort, entry.localAddress, entry.localPort),
+        i === gone ? NOT_FOUND : i,
+      );
     }
   }
 });
@@ -106,17 +112,17 @@ test('colliding entries go in any order', (t) => {
     fc.property(fc.shuffledSubarray(numbers, { minLength: 20 }), fc.shuffledSubarray(numbers), (order, gone) => {
       const table = new ConnectionTable(KEY);
       const find = (i: number) => {
-        const { address, remotePort, localPort } = entries[i] as Entry;
-        return table.find(address, remotePort, localPort);
+        const { address, remotePort, localAddress, localPort } = entries[i] as Entry;
+        return table.find(address, remotePort, localAddress, localPort);
       };
       for (const i of order) {
-        const { address, remotePort, localPort } = entries[i] as Entry;
-        table.set(address, remotePort, localPort, i);
+        const { address, remotePort, localAddress, localPort } = entries[i] as Entry;
+        table.set(address, remotePort, localAddress, localPort, i);
       }
       const left = new Set(order);
       for (const i of gone) {
-        const { address, remotePort, localPort } = entries[i] as Entry;
-        table.delete(address, remotePort, localPort);
+        const { address, remotePort, localAddress, localPort } = entries[i] as Entry;
+        table.delete(address, remotePort, localAddress, localPort);
         left.delete(i);
         for (const n of numbers) t.is(find(n), left.has(n) ? n : NOT_FOUND);
       }
@@ -129,41 +135,42 @@ test('colliding entries go in any order', (t) => {
 test('grows and keeps everything', (t) => {
   const pair = new Pair();
   for (let n = 0; n < 20_000; n++) {
-    pair.set({ address: n | 0x80000000, remotePort: 1 + (n % 65_535), localPort: 80 }, n);
+    pair.set({ address: n | 0x80000000, remotePort: 1 + (n % 65_535), localAddress: LOCAL, localPort: 80 }, n);
   }
   t.is(pair.table.size, 20_000);
   for (let n = 0; n < 20_000; n++) {
-    const found = pair.table.find(n | 0x80000000, 1 + (n % 65_535), 80);
+    const found = pair.table.find(n | 0x80000000, 1 + (n % 65_535), LOCAL, 80);
     if (found !== n) t.fail(`entry ${n} became ${found}`);
   }
-  for (let n = 0; n < 20_000; n += 2) pair.table.delete(n | 0x80000000, 1 + (n % 65_535), 80);
+  for (let n = 0; n < 20_000; n += 2) pair.table.delete(n | 0x80000000, 1 + (n % 65_535), LOCAL, 80);
   t.is(pair.table.size, 10_000);
   for (let n = 0; n < 20_000; n++) {
-    const found = pair.table.find(n | 0x80000000, 1 + (n % 65_535), 80);
+    const found = pair.table.find(n | 0x80000000, 1 + (n % 65_535), LOCAL, 80);
     if (found !== (n % 2 === 0 ? NOT_FOUND : n)) t.fail(`entry ${n} became ${found}`);
   }
 });
 
 test('remote and local port are not interchangeable, nor is any part of the key left out', (t) => {
   const table = new ConnectionTable(KEY);
-  table.set(0x0a000001, 1000, 2000, 7);
-  t.is(table.find(0x0a000001, 1000, 2000), 7);
-  t.is(table.find(0x0a000001, 2000, 1000), NOT_FOUND);
-  t.is(table.find(0x0a000002, 1000, 2000), NOT_FOUND);
-  t.is(table.find(0x0a000001, 1001, 2000), NOT_FOUND);
-  t.is(table.find(0x0a000001, 1000, 2001), NOT_FOUND);
+  table.set(0x0a000001, 1000, LOCAL, 2000, 7);
+  t.is(table.find(0x0a000001, 1000, LOCAL, 2000), 7);
+  t.is(table.find(0x0a000001, 2000, LOCAL, 1000), NOT_FOUND);
+  t.is(table.find(0x0a000002, 1000, LOCAL, 2000), NOT_FOUND);
+  t.is(table.find(0x0a000001, 1001, LOCAL, 2000), NOT_FOUND);
+  t.is(table.find(0x0a000001, 1000, LOCAL, 2001), NOT_FOUND);
+  t.is(table.find(0x0a000001, 1000, LOCAL + 1, 2000), NOT_FOUND);
 });
 
 test('setting again replaces, deleting again does nothing', (t) => {
   const table = new ConnectionTable(KEY);
-  table.set(-1, 65_535, 65_535, 1);
-  table.set(-1, 65_535, 65_535, timeWaitValue(1));
+  table.set(-1, 65_535, LOCAL, 65_535, 1);
+  table.set(-1, 65_535, LOCAL, 65_535, timeWaitValue(1));
   t.is(table.size, 1);
-  t.is(table.find(-1, 65_535, 65_535), timeWaitValue(1));
-  table.delete(-1, 65_535, 65_535);
-  table.delete(-1, 65_535, 65_535);
+  t.is(table.find(-1, 65_535, LOCAL, 65_535), timeWaitValue(1));
+  table.delete(-1, 65_535, LOCAL, 65_535);
+  table.delete(-1, 65_535, LOCAL, 65_535);
   t.is(table.size, 0);
-  t.is(table.find(-1, 65_535, 65_535), NOT_FOUND);
+  t.is(table.find(-1, 65_535, LOCAL, 65_535), NOT_FOUND);
 });
 
 test('values of TIME-WAIT records are negative, never "not found", and come back', (t) => {

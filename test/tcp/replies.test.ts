@@ -6,6 +6,7 @@ import { MAX_STRAY_REPLIES, Replies } from '../../src/tcp/replies.ts';
 interface Reply {
   readonly address: number;
   readonly remotePort: number;
+  readonly localAddress: number;
   readonly localPort: number;
   readonly seq: number;
   readonly ack: number;
@@ -19,6 +20,7 @@ const half = fc.integer({ min: 0, max: 0xffff });
 const reply: fc.Arbitrary<Reply> = fc.record({
   address: word,
   remotePort: half,
+  localAddress: word,
   localPort: half,
   seq: word,
   ack: word,
@@ -28,14 +30,15 @@ const reply: fc.Arbitrary<Reply> = fc.record({
 });
 
 function add(replies: Replies, one: Reply): void {
-  const { address, remotePort, localPort, seq, ack, flags, window } = one;
-  replies.add(address, remotePort, localPort, seq, ack, flags, window);
+  const { address, remotePort, localAddress, localPort, seq, ack, flags, window } = one;
+  replies.add(address, remotePort, localAddress, localPort, seq, ack, flags, window);
   if (one.timestamps !== null) replies.addTimestamps(one.timestamps[0], one.timestamps[1]);
 }
 
 function assertIs(replies: Replies, index: number, one: Reply): void {
   strictEqual(replies.address(index), one.address);
   strictEqual(replies.remotePort(index), one.remotePort);
+  strictEqual(replies.localAddress(index), one.localAddress);
   strictEqual(replies.localPort(index), one.localPort);
   strictEqual(replies.seq(index), one.seq);
   strictEqual(replies.ack(index), one.ack);
@@ -83,6 +86,7 @@ test('the last segments of connections have room beyond what strangers may ask f
   const one = (n: number): Reply => ({
     address: n,
     remotePort: n,
+    localAddress: ~n,
     localPort: 80,
     seq: -n | 0,
     ack: n,

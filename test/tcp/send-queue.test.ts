@@ -172,7 +172,7 @@ test('whatever is sent, sent again and acknowledged in parts, frames carry the s
           const at = seqAdd(toSeq(first), from);
           sameBytes(flatOf(rig, from, payload.length), payload);
           strictEqual(
-            foldSum(sumRegions(arena.bytes, rig.tcb, at, payload.length)),
+            sumRegions(arena.bytes, rig.tcb, at, payload.length) & 0xffff,
             foldSum(sumBytes(arena.bytes, flatAt, payload.length)),
           );
           return payload.length;
@@ -237,7 +237,7 @@ test('the sum over regions of odd lengths and places is that of the bytes in one
           const length = 1 + (b % (total - from));
           const flat = flatOf(rig, from, length);
           const sum = sumRegions(arena.bytes, rig.tcb, seqAdd(toSeq(first), from), length);
-          strictEqual(foldSum(sum), foldSum(sumBytes(arena.bytes, flatAt, flat.length)));
+          strictEqual(sum & 0xffff, foldSum(sumBytes(arena.bytes, flatAt, flat.length)));
         },
       ),
       { numRuns: 500 },

@@ -77,7 +77,7 @@ export function sendFixed<C>(
 ): boolean {
   const response = context.responder.fixedResponse(status);
   if (!sendPrepared(context, to, response.head)) return false;
-  if (withBody && response.bodyBytes > 0) to.send(response.bodyAt, response.bodyBytes, null, 0);
+  if (withBody && response.bodyBytes > 0) to.send(response.bodyAt, response.bodyBytes, null, 0, response.bodyGrid);
   return true;
 }
 
@@ -96,7 +96,7 @@ function answerVersion<C>(context: HttpContext<C>, to: HttpConnection<C>, versio
   }
 }
 
-/** Queues a region of a version's body, from where it lies in the cache. */
+/** Queues a region of a version's body, from where it lies in the cache (or, unmerged, a copy of it). */
 function sendBody<C>(
   context: HttpContext<C>,
   to: HttpConnection<C>,
@@ -105,9 +105,14 @@ function sendBody<C>(
   length: number,
 ): void {
   if (length === 0 || context.head.method === METHOD_HEAD) return;
-  context.versions.retain(version);
-  context.counters.add(BODY_BYTES, length);
-  to.send(version.bodyAt + first, length, context.versions, version.token);
+  const { copies, counters, versions } = context;
+  counters.add(BODY_BYTES, length);
+  if (copies !== null) {
+    to.startCopy(copies, version, first, length);
+    return;
+  }
+  versions.retain(version);
+  to.send(version.bodyAt + first, length, versions, version.token, version.grid);
 }
 
 function sendRangeHead<C>(context: HttpContext<C>, to: HttpConnection<C>, version: FileVersion): boolean {
@@ -150,6 +155,6 @@ function sendBlock<C>(context: HttpContext<C>, to: HttpConnection<C>, status: nu
   if (block === NO_BLOCK) return to.giveUp();
   const { blocks } = context.responder;
   countResponse(context.counters, status);
-  to.send(blocks.at(block), blocks.length(block), blocks, block);
+  to.send(blocks.at(block), blocks.length(block), blocks, block, blocks.grid(block));
   return true;
 }

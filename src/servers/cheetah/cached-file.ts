@@ -44,6 +44,8 @@ export class FileVersion implements Validators {
   identity: FileIdentity;
   /** Read so soon after its last change that another change might not show in `identity`. */
   racy = false;
+  /** Where the body's grid of sums lies, 0 for none. */
+  grid = 0;
   readonly etagBytes: Uint8Array;
   readonly lastModified: number;
   /** Heads of the whole file and of 304. */

@@ -14,15 +14,23 @@ import type { TurnClock } from '../../runtime/turn-clock.ts';
 import type { Bytes } from '../../wire/bytes.ts';
 import { ByteRange } from '../http/conditions.ts';
 import { RequestHead } from '../http/request.ts';
-import { Responder } from '../http/response.ts';
+import { Responder, type ResponderCounterName } from '../http/response.ts';
 import type { Transport, TransportListener, TransportUser } from '../http/transport.ts';
 import type { HttpContext } from './context.ts';
-import { type CheetahCounterName, type CheetahCounters, CONNECTIONS, createCounters } from './counters.ts';
+import {
+  type CheetahCounterName,
+  type CheetahCounters,
+  CONNECTIONS,
+  createCounters,
+  RECORDS_REUSED,
+} from './counters.ts';
 import { DiskFiles, type FileSource } from './disk.ts';
 import { FileCache } from './file-cache.ts';
 import { StreamMemory } from './file-stream.ts';
 import { HttpConnection } from './http-connection.ts';
+import { SendBuffers } from './send-buffers.ts';
 import { type CheetahLimits, checkLimits, DEFAULT_LIMITS } from './settings.ts';
+import { ALL_SPECIALISATIONS, type Specialisations } from './specialisations.ts';
 import { VersionStore } from './version-store.ts';
 
 export interface CheetahOptions<Connection> {
@@ -41,6 +49,8 @@ export interface CheetahOptions<Connection> {
   /** Same as `limits.cacheBytes`. */
   readonly cacheBytes?: number | undefined;
   readonly limits?: Partial<CheetahLimits> | undefined;
+  /** All are on unless turned off; those that are TCP's are `tcpSettingsOf` them, for whoever makes the TCP. */
+  readonly specialisations?: Partial<Specialisations> | undefined;
   /** Where files come from instead of `root`. */
   readonly source?: FileSource | undefined;
 }
@@ -48,6 +58,7 @@ export interface CheetahOptions<Connection> {
 export class Cheetah<Connection> {
   readonly counters: CheetahCounters = createCounters();
   private readonly options: CheetahOptions<Connection>;
+  private readonly reuse: boolean;
   private readonly context: HttpContext<Connection>;
   private readonly bodies: BlockAllocator;
   private readonly responses: BlockAllocator;
@@ -70,18 +81,28 @@ export class Cheetah<Connection> {
     const source = options.source ?? new DiskFiles(options.root);
     this.bodies = new BlockAllocator(arena, settled.cacheBytes);
     this.responses = new BlockAllocator(arena, settled.responseMemoryBytes);
-    const responder = new Responder(bytes, this.responses, clock);
     const wake = (): void => {
       this.options.wake();
       this.checkClosed();
     };
-    const versions = new VersionStore(this.bodies, responder, this.counters, settled.maxVersions);
-    const shared = { bytes, source, responder, clock, log, limits: settled, counters: this.counters, versions, wake };
+    const chosen: Specialisations = { ...ALL_SPECIALISATIONS, ...options.specialisations };
+    this.reuse = chosen.reuse;
+    const sums = chosen.precomputedChecksums && options.tcp.sums;
+    const responder = new Responder(bytes, this.responses, clock, { keepHeads: chosen.headerCache, sums });
+    const { counters } = this;
+    const versions = new VersionStore(this.bodies, responder, counters, settled.maxVersions);
+    const shared = { bytes, source, responder, clock, log, limits: settled, counters, versions, wake };
+    const { sendMemoryBytes, sendBufferBytes } = settled;
+    const onIdle = (): void => this.checkClosed();
     this.context = {
       ...shared,
       transport: options.tcp,
-      cache: new FileCache(shared),
-      streams: new StreamMemory(arena, settled.streamMemoryBytes, settled.streamChunkBytes, () => this.checkClosed()),
+      // Copies are sent from elsewhere, where the sums of the cache do not hold.
+      cache: new FileCache({ ...shared, sums: sums && chosen.mergedCache }),
+      streams: new StreamMemory(arena, settled.streamMemoryBytes, settled.streamChunkBytes, onIdle),
+      copies: chosen.mergedCache
+        ? null
+        : new SendBuffers(arena, bytes, sendMemoryBytes, sendBufferBytes, versions, counters, onIdle),
       heads: new BlockAllocator(arena, settled.requestMemoryBytes),
       timers,
       timerKind: timers.addKind((index) => this.connections[index]?.expire()),
@@ -111,20 +132,28 @@ export class Cheetah<Connection> {
    * What is held for connections and responses and must come back: file versions and header blocks that are kept or being
    * sent, memory of heads and streams, disk work under way.
    */
-  get holdings(): { versions: number; blocks: number; headBytes: number; streams: number; lookups: number } {
-    const { cache, versions, responder, heads, streams } = this.context;
+  get holdings(): {
+    versions: number;
+    blocks: number;
+    headBytes: number;
+    streams: number;
+    copies: number;
+    lookups: number;
+  } {
+    const { cache, versions, responder, heads, streams, copies } = this.context;
     return {
       versions: versions.live,
       blocks: responder.blocks.live,
       headBytes: heads.usedBytes,
       streams: streams.live,
+      copies: copies?.live ?? 0,
       lookups: cache.pending,
     };
   }
 
   /** All counters by name. */
-  snapshot(): Record<CheetahCounterName, number> {
-    return this.counters.snapshot();
+  snapshot(): Record<CheetahCounterName | ResponderCounterName, number> {
+    return { ...this.counters.snapshot(), ...this.context.responder.counters.snapshot() };
   }
 
   /** Begins to listen; throws `RangeError` when the port is taken. */
@@ -153,13 +182,21 @@ export class Cheetah<Connection> {
   }
 
   private accept(connection: Connection): TransportUser<Connection> {
-    let record = this.free.pop();
-    if (record === undefined) {
-      record = new HttpConnection(this.context, this.connections.length);
-      this.connections.push(record);
-    }
+    const record = this.takeRecord();
     this.counters.increment(CONNECTIONS);
     record.begin(connection);
+    return record;
+  }
+
+  private takeRecord(): HttpConnection<Connection> {
+    const free = this.free.pop();
+    if (free !== undefined && this.reuse) {
+      this.counters.increment(RECORDS_REUSED);
+      return free;
+    }
+    free?.destroy();
+    const record = new HttpConnection(this.context, free?.index ?? this.connections.length);
+    this.connections[record.index] = record;
     return record;
   }
 
@@ -175,8 +212,9 @@ export class Cheetah<Connection> {
 
   /** Resolves `close` once nothing is left. */
   private checkClosed(): void {
-    const { cache, streams, timers } = this.context;
-    if (this.onClosed === null || this.liveConnections > 0 || cache.pending > 0 || streams.live > 0) return;
+    const { cache, streams, copies, timers } = this.context;
+    if (this.onClosed === null || this.liveConnections > 0 || cache.pending > 0) return;
+    if (streams.live > 0 || (copies?.live ?? 0) > 0) return;
     const resolve = this.onClosed;
     this.onClosed = null;
     timers.destroy(this.graceTimer);

@@ -13,6 +13,7 @@ import type { FileSource } from './disk.ts';
 import type { FileCache } from './file-cache.ts';
 import type { StreamMemory } from './file-stream.ts';
 import type { HttpConnection } from './http-connection.ts';
+import type { SendBuffers } from './send-buffers.ts';
 import type { CheetahLimits } from './settings.ts';
 import type { VersionStore } from './version-store.ts';
 
@@ -25,6 +26,8 @@ export interface HttpContext<Connection> {
   readonly responder: Responder;
   readonly source: FileSource;
   readonly streams: StreamMemory;
+  /** What bodies are copied to before they are sent; null when they are sent from the cache. */
+  readonly copies: SendBuffers | null;
   /** Request heads that arrived in pieces or wait for the disk. */
   readonly heads: BlockAllocator;
   readonly counters: CheetahCounters;

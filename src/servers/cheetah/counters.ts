@@ -19,6 +19,9 @@ const EVENT_NAMES = [
   'timeouts',
   'aborts',
   'memoryShortages',
+  'payloadBytesCopied',
+  'bytesSummedAtLoad',
+  'recordsReused',
 ] as const;
 
 export type CheetahCounterName = (typeof EVENT_NAMES)[number] | `responses${number}`;
@@ -48,6 +51,12 @@ export const TIMEOUTS = 13;
 export const ABORTS = 14;
 /** Requests that could not be served for want of memory. */
 export const MEMORY_SHORTAGES = 15;
+/** Bytes of cached files copied into send buffers. */
+export const PAYLOAD_BYTES_COPIED = 16;
+/** Bytes of files read to make their grids of sums, once a version. */
+export const BYTES_SUMMED_AT_LOAD = 17;
+/** Connections whose record had served one before. */
+export const RECORDS_REUSED = 18;
 
 /** By status: index of its counter. */
 const STATUS_INDEX = new Uint8Array(600);

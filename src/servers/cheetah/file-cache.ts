@@ -10,10 +10,11 @@
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { Bytes } from '../../wire/bytes.ts';
+import { beginGrid, bytesWithGrid, extendGrid, gridBehind } from '../../wire/sum-grid.ts';
 import type { Responder } from '../http/response.ts';
 import { decodePath, directoryLocation } from '../http/target.ts';
 import { CachedFile, FileVersion } from './cached-file.ts';
-import { type CheetahCounters, LOADED_BYTES, LOOKUPS, VERSIONS_LOADED } from './counters.ts';
+import { BYTES_SUMMED_AT_LOAD, type CheetahCounters, LOADED_BYTES, LOOKUPS, VERSIONS_LOADED } from './counters.ts';
 import {
   type FileIdentity,
   type FileSource,
@@ -42,6 +43,8 @@ import type { VersionStore } from './version-store.ts';
 
 /** Reads of a file that keeps changing while it is read. */
 const READ_ATTEMPTS = 4;
+/** Bytes read, and summed, at a time. */
+const READ_BYTES = 1024 * 1024;
 /** A file changed this shortly before it was read may change again without its time moving: kernel clock granularity. */
 const RACY_MS = 20;
 /** The cache takes no file longer than its own length divided by this. */
@@ -56,6 +59,8 @@ export interface FileCacheOptions {
   readonly log: Log;
   readonly limits: CheetahLimits;
   readonly counters: CheetahCounters;
+  /** Versions get grids of sums. */
+  readonly sums: boolean;
   /** Called after waiters have been served outside a turn. */
   readonly wake: () => void;
 }
@@ -71,6 +76,7 @@ export class FileCache {
   private readonly log: Log;
   private readonly limits: CheetahLimits;
   private readonly counters: CheetahCounters;
+  private readonly sums: boolean;
   private readonly wake: () => void;
   private readonly table: PathTable;
   private readonly files = new Map<string, CachedFile>();
@@ -86,6 +92,7 @@ export class FileCache {
     this.log = options.log;
     this.limits = options.limits;
     this.counters = options.counters;
+    this.sums = options.sums;
     this.wake = options.wake;
     this.table = new PathTable(options.limits.maxPaths);
   }
@@ -304,7 +311,7 @@ export class FileCache {
     }
     let kept = false;
     try {
-      const read = await readFully(opened, this.bytes, at, before.bytes);
+      const read = await this.readBody(opened, at, before.bytes);
       const after = await opened.identity();
       if (read !== before.bytes || !sameIdentity(before, after)) return false;
       kept = this.install(file, after, at, isRacy(after, wallMs));
@@ -312,6 +319,25 @@ export class FileCache {
     } finally {
       if (!kept && at !== 0) this.versions.freeBody(at);
     }
+  }
+
+  /** Reads a body to where it will be sent from, and sums it on the way if it is to be; returns how much of it there was. */
+  private async readBody(opened: OpenFile, at: number, length: number): Promise<number> {
+    const { bytes } = this;
+    const grid = gridBehind(at, length);
+    if (this.sums && length > 0) beginGrid(bytes, grid, at, length);
+    for (let from = 0; from < length; from += READ_BYTES) {
+      const to = Math.min(length, from + READ_BYTES);
+      for (let read = from; read < to; ) {
+        const count = await opened.read(bytes, at + read, to - read, read);
+        if (count === 0) return read;
+        read += count;
+      }
+      if (!this.sums) continue;
+      extendGrid(bytes, grid, from, to);
+      this.counters.add(BYTES_SUMMED_AT_LOAD, to - from);
+    }
+    return length;
   }
 
   /** Makes what was read the current version; false when it is what the current version holds already. */
@@ -330,6 +356,7 @@ export class FileCache {
     file.streamed = false;
     const version = new FileVersion(file, identity, at, identity.bytes, salt, this.responder.wallSeconds);
     version.racy = racy;
+    if (this.sums && at !== 0) version.grid = gridBehind(at, identity.bytes);
     this.versions.add(version);
     this.counters.increment(VERSIONS_LOADED);
     this.counters.add(LOADED_BYTES, identity.bytes);
@@ -346,8 +373,9 @@ export class FileCache {
   private makeRoom(bytes: number): number {
     while (this.versions.full && this.evictOne());
     if (bytes === 0 || this.versions.full) return 0;
-    let at = this.versions.allocateBody(bytes);
-    while (at === 0 && this.evictOne()) at = this.versions.allocateBody(bytes);
+    const needed = this.sums ? bytesWithGrid(bytes) : bytes;
+    let at = this.versions.allocateBody(needed);
+    while (at === 0 && this.evictOne()) at = this.versions.allocateBody(needed);
     return at;
   }
 
@@ -378,16 +406,6 @@ function isCurrent(file: CachedFile, identity: FileIdentity): boolean {
 
 function isRacy(identity: FileIdentity, wallMs: number): boolean {
   return Math.abs(wallMs - Number(identity.mtimeNs / 1_000_000n)) < RACY_MS;
-}
-
-async function readFully(opened: OpenFile, target: Uint8Array, at: number, length: number): Promise<number> {
-  let read = 0;
-  while (read < length) {
-    const count = await opened.read(target, at + read, length - read, read);
-    if (count === 0) break;
-    read += count;
-  }
-  return read;
 }
 
 function statusOfKind(kind: number): number {

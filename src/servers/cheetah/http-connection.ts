@@ -17,7 +17,7 @@ import { BODY_NONE, INCOMPLETE, METHOD_OTHER } from '../http/request.ts';
 import { CONNECTION_ENDS, CONNECTION_KEPT, CONNECTION_PERSISTS } from '../http/response.ts';
 import type { TransportUser } from '../http/transport.ts';
 import { answer, answerEntry, answerStreamed, sendFixed } from './answers.ts';
-import type { CachedFile } from './cached-file.ts';
+import type { CachedFile, FileVersion } from './cached-file.ts';
 import { type HttpContext, lookAtClock, readClock } from './context.ts';
 import {
   ABORTS,
@@ -32,6 +32,7 @@ import {
 import { FileStream, type StreamUser } from './file-stream.ts';
 import { HeadBuffer } from './head-buffer.ts';
 import type { LookupWaiter, PathEntry } from './path-table.ts';
+import type { BodyCopy, CopyUser, SendBuffers } from './send-buffers.ts';
 
 /** Between requests, or in the middle of a head. */
 const READING = 0;
@@ -41,10 +42,12 @@ const BODY = 1;
 const LOOKUP = 2;
 /** Sending a file past the cache; until it is open the head is kept. */
 const STREAM = 3;
+/** Copying a body to where it is sent from. */
+const COPY = 4;
 /** Nothing more is read: TCP sends what is queued and its FIN. */
-const CLOSING = 4;
+const CLOSING = 5;
 
-export class HttpConnection<Connection> implements TransportUser<Connection>, LookupWaiter, StreamUser {
+export class HttpConnection<Connection> implements TransportUser<Connection>, LookupWaiter, StreamUser, CopyUser {
   /** Its place among the server's records, and the argument of its timer. */
   readonly index: number;
   /** Null while the record waits to be used. */
@@ -67,6 +70,8 @@ export class HttpConnection<Connection> implements TransportUser<Connection>, Lo
   private bodyRefusal = 0;
   private stream: FileStream | null = null;
   private streamStarted = false;
+  /** The copy that is not complete. */
+  private copy: BodyCopy | null = null;
   /** Bytes acknowledged when the timer was armed, modulo 2^32. */
   private ackedBytes = 0;
 
@@ -147,9 +152,9 @@ export class HttpConnection<Connection> implements TransportUser<Connection>, Lo
 
   // For answers.ts.
 
-  send(at: number, bytes: number, owner: RegionOwner | null, token: number): void {
+  send(at: number, bytes: number, owner: RegionOwner | null, token: number, grid: number): void {
     this.sentBytes = (this.sentBytes + bytes) | 0;
-    this.context.transport.send(this.connection as Connection, at, bytes, owner, token);
+    this.context.transport.send(this.connection as Connection, at, bytes, owner, token, grid);
   }
 
   /** There is no memory to answer with. */
@@ -162,6 +167,10 @@ export class HttpConnection<Connection> implements TransportUser<Connection>, Lo
   /** The answer is queued as far as it will be. */
   endAnswer(): void {
     if (this.state === CLOSING) return;
+    if (this.copy !== null) {
+      this.state = COPY;
+      return;
+    }
     if (this.variant === CONNECTION_ENDS || this.context.closing) this.close();
     else this.state = READING;
   }
@@ -170,6 +179,25 @@ export class HttpConnection<Connection> implements TransportUser<Connection>, Lo
   startStream(first: number, length: number): void {
     this.streamStarted = true;
     this.stream?.start(first, length);
+  }
+
+  /** Part of a version's body is to be copied and sent. */
+  startCopy(copies: SendBuffers, version: FileVersion, first: number, length: number): void {
+    const copy = copies.begin(this, version, first, length);
+    if (!copy.done) this.copy = copy;
+  }
+
+  // CopyUser.
+
+  copiedPiece(copy: BodyCopy, at: number, bytes: number): void {
+    if (copy.done) this.copy = null;
+    this.send(at, bytes, copy, at, 0);
+  }
+
+  copiedAll(): void {
+    readClock(this.context);
+    this.endAnswer();
+    this.run();
   }
 
   // LookupWaiter and StreamUser: called from outside a turn, and followed by a wake.
@@ -200,7 +228,7 @@ export class HttpConnection<Connection> implements TransportUser<Connection>, Lo
     lookAtClock(this.context);
     this.context.counters.add(BODY_BYTES, bytes);
     if (last) this.stream = null;
-    this.send(at, bytes, stream, token);
+    this.send(at, bytes, stream, token, 0);
     if (!last) return;
     this.endAnswer();
     this.run();
@@ -333,7 +361,7 @@ export class HttpConnection<Connection> implements TransportUser<Connection>, Lo
     this.state = BODY;
     this.arm(limits.headTimeoutUs);
     if (head.expectContinue && transport.readableBytes(this.connection as Connection) === 0) {
-      this.send(responder.continueAt, responder.continueBytes, null, 0);
+      this.send(responder.continueAt, responder.continueBytes, null, 0, 0);
     }
     return true;
   }
@@ -374,12 +402,14 @@ export class HttpConnection<Connection> implements TransportUser<Connection>, Lo
 
   /** Gives back everything but the connection itself. */
   private letGo(): void {
-    const { entry, stream } = this;
+    const { entry, stream, copy } = this;
     this.entry = null;
     this.file = null;
     this.stream = null;
+    this.copy = null;
     if (entry !== null) this.context.cache.cancel(entry, this);
     if (stream !== null) stream.cancel();
+    if (copy !== null) copy.cancel();
     this.kept.clear();
   }
 

@@ -17,6 +17,9 @@ export interface CheetahLimits extends RequestLimits {
   /** Memory for all files being sent past the cache, and the piece they are read in. */
   readonly streamMemoryBytes: number;
   readonly streamChunkBytes: number;
+  /** Without `mergedCache`: memory for all copies of bodies being sent, and for that of one connection. */
+  readonly sendMemoryBytes: number;
+  readonly sendBufferBytes: number;
   /** Longest request body that is read over, framing included. */
   readonly maxBodyBytes: number;
   /** Time for a request's head to arrive, and for its body. */
@@ -45,6 +48,8 @@ export const DEFAULT_LIMITS: CheetahLimits = {
   requestMemoryBytes: 16 * 1024 * 1024,
   streamMemoryBytes: 32 * 1024 * 1024,
   streamChunkBytes: 256 * 1024,
+  sendMemoryBytes: 64 * 1024 * 1024,
+  sendBufferBytes: 256 * 1024,
   maxBodyBytes: 64 * 1024,
   headTimeoutUs: 30_000_000,
   idleTimeoutUs: 60_000_000,
@@ -65,5 +70,8 @@ export function checkLimits(limits: CheetahLimits): void {
   }
   if (limits.streamChunkBytes > limits.streamMemoryBytes) {
     throw new RangeError('streamChunkBytes is more than streamMemoryBytes');
+  }
+  if (limits.sendBufferBytes > limits.sendMemoryBytes) {
+    throw new RangeError('sendBufferBytes is more than sendMemoryBytes');
   }
 }

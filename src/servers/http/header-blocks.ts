@@ -7,6 +7,7 @@
 import type { BlockAllocator } from '../../runtime/block-allocator.ts';
 import type { RegionOwner } from '../../tcp/tcb.ts';
 import { type Bytes, int32At, setU8 } from '../../wire/bytes.ts';
+import { bytesWithGrid, gridBehind, writeGrid } from '../../wire/sum-grid.ts';
 
 /** No block: there was no memory. */
 export const NO_BLOCK = 0;
@@ -20,6 +21,7 @@ export class HeaderBlocks implements RegionOwner {
   live = 0;
   private readonly bytes: Bytes;
   private readonly memory: BlockAllocator;
+  private readonly sums: boolean;
   private capacity = FIRST_CAPACITY;
   private atOf = new Int32Array(FIRST_CAPACITY);
   private bytesOf = new Int32Array(FIRST_CAPACITY);
@@ -28,16 +30,19 @@ export class HeaderBlocks implements RegionOwner {
   private firstFree = NO_BLOCK;
   private unused = NO_BLOCK + 1;
 
-  constructor(bytes: Bytes, memory: BlockAllocator) {
+  /** @param sums blocks get a grid of sums */
+  constructor(bytes: Bytes, memory: BlockAllocator, sums = false) {
     this.bytes = bytes;
     this.memory = memory;
+    this.sums = sums;
   }
 
   /** Writes a block of ASCII text; the caller holds its first reference. `NO_BLOCK` when memory has run out. */
   create(text: string): number {
-    const at = this.memory.allocate(text.length);
+    const at = this.memory.allocate(this.sums ? bytesWithGrid(text.length) : text.length);
     if (at === 0) return NO_BLOCK;
     for (let i = 0; i < text.length; i++) setU8(this.bytes, at + i, text.charCodeAt(i));
+    if (this.sums) writeGrid(this.bytes, gridBehind(at, text.length), at, text.length);
     const block = this.takeIndex();
     this.atOf[block] = at;
     this.bytesOf[block] = text.length;
@@ -53,6 +58,11 @@ export class HeaderBlocks implements RegionOwner {
 
   length(block: number): number {
     return int32At(this.bytesOf, block);
+  }
+
+  /** Where the block's grid of sums lies, 0 for none. */
+  grid(block: number): number {
+    return this.sums ? gridBehind(this.at(block), this.length(block)) : 0;
   }
 
   retain(block: number): void {

@@ -6,7 +6,9 @@
  */
 import type { BlockAllocator } from '../../runtime/block-allocator.ts';
 import type { Clock } from '../../runtime/clock.ts';
+import { Counters } from '../../runtime/counters.ts';
 import { type Bytes, int32At, setU8 } from '../../wire/bytes.ts';
+import { bytesWithGrid, gridBehind, writeGrid } from '../../wire/sum-grid.ts';
 import { HeaderBlocks, NO_BLOCK } from './header-blocks.ts';
 import { formatHttpDate } from './http-date.ts';
 
@@ -70,21 +72,42 @@ export class FixedResponse {
   /** The body's place in the arena, for good. */
   readonly bodyAt: number;
   readonly bodyBytes: number;
+  /** Where the body's grid of sums lies, 0 for none. */
+  readonly bodyGrid: number;
 
-  constructor(head: PreparedHead, bodyAt: number, bodyBytes: number) {
+  constructor(head: PreparedHead, bodyAt: number, bodyBytes: number, bodyGrid: number) {
     this.head = head;
     this.bodyAt = bodyAt;
     this.bodyBytes = bodyBytes;
+    this.bodyGrid = bodyGrid;
   }
 }
 
+const COUNTER_NAMES = ['headsBuilt', 'headsReused', 'headBytesSummed'] as const;
+export type ResponderCounterName = (typeof COUNTER_NAMES)[number];
+/** Heads written, and those that had been written before. */
+const HEADS_BUILT = 0;
+const HEADS_REUSED = 1;
+/** Bytes of heads read to make their grids of sums. */
+const HEAD_BYTES_SUMMED = 2;
+
+export interface ResponderOptions {
+  /** Prepared heads are kept for the responses that follow (default true). */
+  readonly keepHeads?: boolean;
+  /** What is sent gets a grid of sums (default false). */
+  readonly sums?: boolean;
+}
+
 export class Responder {
+  readonly counters = new Counters<ResponderCounterName>(COUNTER_NAMES);
   readonly blocks: HeaderBlocks;
   /** Where `HTTP/1.1 100 Continue` lies, for good. */
   readonly continueAt: number;
   readonly continueBytes: number;
   private readonly bytes: Bytes;
   private readonly memory: BlockAllocator;
+  private readonly keepHeads: boolean;
+  private readonly sums: boolean;
   private readonly clock: Clock;
   private readonly fixed: (FixedResponse | null)[] = new Array(STATUS_LIMIT).fill(null);
   private readonly bodies: number[] = [];
@@ -95,11 +118,13 @@ export class Responder {
   private secondEndsMs = 0;
 
   /** Uses `memory` for blocks and for the bodies of fixed answers; throws `RangeError` when those do not fit. */
-  constructor(bytes: Bytes, memory: BlockAllocator, clock: Clock) {
+  constructor(bytes: Bytes, memory: BlockAllocator, clock: Clock, options: ResponderOptions = {}) {
     this.bytes = bytes;
     this.memory = memory;
     this.clock = clock;
-    this.blocks = new HeaderBlocks(bytes, memory);
+    this.keepHeads = options.keepHeads ?? true;
+    this.sums = options.sums ?? false;
+    this.blocks = new HeaderBlocks(bytes, memory, this.sums);
     const text = 'HTTP/1.1 100 Continue\r\n\r\n';
     this.continueAt = this.storeForGood(text);
     this.continueBytes = text.length;
@@ -126,10 +151,13 @@ export class Responder {
 
   /** A block of a prepared head for now, with a reference for the caller; `NO_BLOCK` without memory. */
   acquire(head: PreparedHead, variant: number): number {
+    if (!this.keepHeads) return this.build(head.status, head.fields, variant);
     let block = int32At(head.blocks, variant);
     if (block === NO_BLOCK || int32At(head.seconds, variant) !== this.second) {
       block = this.rebuild(head, variant);
       if (block === NO_BLOCK) return NO_BLOCK;
+    } else {
+      this.counters.increment(HEADS_REUSED);
     }
     this.blocks.retain(block);
     return block;
@@ -137,7 +165,11 @@ export class Responder {
 
   /** A block that is sent once: the caller has the only reference. */
   build(status: number, fields: string, variant: number): number {
-    return this.blocks.create(this.text(status, fields, variant));
+    const block = this.blocks.create(this.text(status, fields, variant));
+    if (block === NO_BLOCK) return NO_BLOCK;
+    this.counters.increment(HEADS_BUILT);
+    if (this.sums) this.counters.add(HEAD_BYTES_SUMMED, this.blocks.length(block));
+    return block;
   }
 
   /** Lets go of what a prepared head keeps; what is being sent lives on. */
@@ -179,19 +211,22 @@ export class Responder {
   }
 
   private buildFixed(status: number): FixedResponse {
-    if (status === 204) return new FixedResponse(new PreparedHead(204, `Allow: ${ALLOWED_METHODS}\r\n`), 0, 0);
+    if (status === 204) return new FixedResponse(new PreparedHead(204, `Allow: ${ALLOWED_METHODS}\r\n`), 0, 0, 0);
     const body = errorPage(status);
     let fields = bodyFields('text/html; charset=utf-8', body.length);
     if (status === 405) fields += `Allow: ${ALLOWED_METHODS}\r\n`;
     if (status === 503) fields += 'Retry-After: 1\r\n';
-    return new FixedResponse(new PreparedHead(status, fields), this.storeForGood(body), body.length);
+    const at = this.storeForGood(body);
+    const grid = this.sums ? gridBehind(at, body.length) : 0;
+    return new FixedResponse(new PreparedHead(status, fields), at, body.length, grid);
   }
 
   private storeForGood(text: string): number {
-    const at = this.memory.allocate(text.length);
+    const at = this.memory.allocate(this.sums ? bytesWithGrid(text.length) : text.length);
     if (at === 0) throw new RangeError('no memory for the fixed responses');
     this.bodies.push(at);
     for (let i = 0; i < text.length; i++) setU8(this.bytes, at + i, text.charCodeAt(i));
+    if (this.sums) writeGrid(this.bytes, gridBehind(at, text.length), at, text.length);
     return at;
   }
 }

@@ -15,10 +15,12 @@ import type { Tcp } from '../../tcp/tcp.ts';
 import type { Transport, TransportListener, TransportUser } from './transport.ts';
 
 export class TcpTransport implements Transport<Tcb> {
+  readonly sums: boolean;
   private readonly tcp: Tcp;
 
   constructor(tcp: Tcp) {
     this.tcp = tcp;
+    this.sums = !tcp.features.transmitChecksum;
   }
 
   listen(port: number, accept: (connection: Tcb) => TransportUser<Tcb>): TransportListener {
@@ -45,8 +47,8 @@ export class TcpTransport implements Transport<Tcb> {
     consume(connection, bytes);
   }
 
-  send(connection: Tcb, at: number, bytes: number, owner: RegionOwner | null, token: number): void {
-    send(connection, at, bytes, owner, token);
+  send(connection: Tcb, at: number, bytes: number, owner: RegionOwner | null, token: number, grid: number): void {
+    send(connection, at, bytes, owner, token, grid);
   }
 
   queuedBytes(connection: Tcb): number {

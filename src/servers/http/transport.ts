@@ -10,6 +10,8 @@ export interface TransportUser<Connection> {
 }
 
 export interface Transport<Connection> {
+  /** What is sent is summed here, for checksums: regions may come with grids of sums. */
+  readonly sums: boolean;
   listen(port: number, accept: (connection: Connection) => TransportUser<Connection>): TransportListener;
   /** Reads and clears the connection's `EVENT_` bits. */
   takeEvents(connection: Connection): number;
@@ -18,8 +20,11 @@ export interface Transport<Connection> {
   readableAt(connection: Connection): number;
   readableLength(connection: Connection): number;
   consume(connection: Connection, bytes: number): void;
-  /** Queues a region of the arena, which is lent until `owner.release(token)`: at once when the connection is dead. */
-  send(connection: Connection, at: number, bytes: number, owner: RegionOwner | null, token: number): void;
+  /**
+   * Queues a region of the arena, which is lent until `owner.release(token)`: at once when the connection is dead. `grid` is
+   * where the region's grid of sums lies (wire/sum-grid.ts), 0 for none.
+   */
+  send(connection: Connection, at: number, bytes: number, owner: RegionOwner | null, token: number, grid: number): void;
   /** Bytes queued and not yet acknowledged. */
   queuedBytes(connection: Connection): number;
   /** Ends the connection after what is queued; what still arrives is thrown away. */

@@ -149,7 +149,7 @@ export class Rig {
   }
 }
 
-export const NOTHING_HELD = { versions: 0, blocks: 0, headBytes: 0, streams: 0, lookups: 0 };
+export const NOTHING_HELD = { versions: 0, blocks: 0, headBytes: 0, streams: 0, copies: 0, lookups: 0 };
 
 export interface Response {
   readonly status: number;

@@ -1,0 +1,113 @@
+/** What webswamp's engine runs on: our own stack on a device, or, for comparison, the kernel's sockets. */
+import { openHost } from '../host/open.ts';
+import { MonotonicClock } from '../runtime/clock.ts';
+import { Reactor } from '../runtime/reactor.ts';
+import { TimerWheel } from '../runtime/timer-wheel.ts';
+import { TurnClock } from '../runtime/turn-clock.ts';
+import { SocketClient, type SocketConnection } from '../servers/webswamp/socket-client.ts';
+import { FilteringTcpClient, TcpClient } from '../servers/webswamp/tcp-client.ts';
+import type { ClientTransport } from '../servers/webswamp/transport.ts';
+import type { Tcb } from '../tcp/tcb.ts';
+import { formatIpv4 } from '../wire/address.ts';
+import { networkOptions } from './arguments.ts';
+import type { Choice } from './webswamp-arguments.ts';
+
+const EXIT_FAILURE = 1;
+/** For the prepared requests, of which there are two. */
+const SOCKET_MEMORY_BYTES = 1024 * 1024;
+
+export interface Platform<Connection> {
+  readonly transport: ClientTransport<Connection>;
+  readonly clock: TurnClock;
+  readonly timers: TimerWheel;
+  readonly memory: { readonly bytes: Uint8Array; allocate(bytes: number): number };
+  readonly wake: () => void;
+  /** Whether the first connections may be opened; asked again and again until then. */
+  isReady(): boolean;
+  counters(): Record<string, Record<string, number>>;
+  start(): void;
+  close(): void;
+}
+
+/** Throws `OptionError` or `DeviceError`. */
+export function openStack(choice: Choice): Platform<Tcb> {
+  const options = { ...networkOptions(choice.values), sources: choice.sources };
+  const host = openHost('webswamp', options, choice.tcpSettings);
+  const { arena, stack, tcp, kernel, device } = host;
+  host.onDeviceFailure = (failure) => {
+    console.error(`exonet: ${failure.message}`);
+    host.close();
+    process.exit(EXIT_FAILURE);
+  };
+  const Client = choice.values['no-single-filter'] === true ? FilteringTcpClient : TcpClient;
+  const transport = new Client(tcp, choice.address, choice.port);
+  return {
+    transport,
+    clock: stack.clock,
+    timers: stack.timers,
+    memory: arena,
+    wake: () => stack.wake(),
+    isReady: () => {
+      const found = transport.findServer();
+      stack.wake();
+      return found;
+    },
+    counters: () => ({
+      tcp: { ...tcp.counters.snapshot(), payloadBytesCopied: tcp.receiveQueues.copiedBytes },
+      environment: {
+        ...stack.environment.counters.snapshot(),
+        filters: stack.environment.claimed,
+        connectionFilters: transport instanceof FilteringTcpClient ? transport.filtersClaimed : 0,
+      },
+      exokernel: kernel.counters.snapshot(),
+      device: { ...device.counters },
+      drops: Object.fromEntries(Object.entries(stack.drops.snapshot()).filter(([, count]) => count > 0)),
+    }),
+    start: () => host.start(),
+    close: () => host.close(),
+  };
+}
+
+/** The same engine over node:net, driven by a reactor that has timers and nothing to watch. */
+export function openSockets(choice: Choice): Platform<SocketConnection> {
+  const real = new MonotonicClock();
+  const clock = new TurnClock(real);
+  const timers = new TimerWheel(clock);
+  const bytes = new Uint8Array(SOCKET_MEMORY_BYTES);
+  let used = 0;
+  let deadlineUs = 0;
+  const reactor = new Reactor(real, -1, () => {
+    const nowUs = real.nowUs();
+    clock.beginTurn(nowUs);
+    timers.advance(nowUs);
+    deadlineUs = timers.nextDeadlineUs();
+    return deadlineUs;
+  });
+  const transport = new SocketClient({
+    host: formatIpv4(choice.address),
+    port: choice.port,
+    bytes,
+    clock,
+    afterEvent: () => {
+      if (timers.nextDeadlineUs() < deadlineUs) reactor.wake();
+    },
+  });
+  return {
+    transport,
+    clock,
+    timers,
+    memory: {
+      bytes,
+      allocate: (length) => {
+        const at = used;
+        used += length;
+        return at;
+      },
+    },
+    wake: () => reactor.wake(),
+    isReady: () => true,
+    counters: () => ({ sockets: { ...transport.counters } }),
+    start: () => reactor.start(),
+    close: () => reactor.stop(),
+  };
+}

@@ -1,0 +1,399 @@
+/**
+ * The forwarder: segments of a connection to one of its services go on to a backend and the answers back, rewritten in the
+ * receive slot that they arrived in and sent from there. One read and one write a frame, nothing copied. There is no TCP in
+ * it: options, sequence numbers, windows, resets and FINs pass as they are, and each end has the other end's TCP before it.
+ *
+ * Memory: frames belong to their slots; flows are in tables made by the constructor.
+ */
+import { NEIGHBOUR_FAILED, NEIGHBOUR_INCOMPLETE, NEIGHBOUR_STALE, type Neighbour } from '../../libos/neighbour.ts';
+import type { Path } from '../../libos/path.ts';
+import { TokenBucket } from '../../libos/token-bucket.ts';
+import { Counters } from '../../runtime/counters.ts';
+import type { Log } from '../../runtime/log.ts';
+import type { Random } from '../../runtime/random.ts';
+import type { TurnClock } from '../../runtime/turn-clock.ts';
+import { float64At, int32At, uint8At } from '../../runtime/words.ts';
+import { type Bytes, i32 } from '../../wire/bytes.ts';
+import { DROP_IPV4_PROTOCOL, DROP_NAMES, type DropReason } from '../../wire/drop-reasons.ts';
+import { ETHERNET_BYTES, ETHERTYPE_IPV4, setEthernet } from '../../wire/ethernet.ts';
+import {
+  ICMP_CODE_FRAG_NEEDED,
+  ICMP_CODE_HOST,
+  ICMP_CODE_TTL,
+  ICMP_TIME_EXCEEDED,
+  ICMP_UNREACHABLE,
+  icmpCode,
+  icmpType,
+} from '../../wire/icmp.ts';
+import {
+  ipv4DontFragment,
+  ipv4HeaderBytes,
+  ipv4IsFragment,
+  ipv4Protocol,
+  ipv4Source,
+  ipv4Target,
+  ipv4TotalBytes,
+  ipv4Ttl,
+  PROTOCOL_ICMP,
+  PROTOCOL_TCP,
+} from '../../wire/ipv4.ts';
+import {
+  TCP_ACK,
+  TCP_FIN,
+  TCP_RST,
+  TCP_SOURCE_PORT_OFFSET,
+  TCP_SYN,
+  tcpAck,
+  tcpFlags,
+  tcpHeaderBytes,
+  tcpSeq,
+} from '../../wire/tcp.ts';
+import { VNET_DATA_VALID, VNET_NEEDS_CSUM, vnetFlags } from '../../wire/virtio-net.ts';
+import { Backend, ServiceGroup } from './backends.ts';
+import {
+  ERRORS_OF_STRANGERS,
+  ERRORS_TRANSLATED,
+  FORWARDER_COUNTERS,
+  FRAGMENTS_DROPPED,
+  FRAMES_FORWARDED,
+  FRAMES_IN,
+  FRAMES_WAITED,
+  HOPS_EXCEEDED,
+  QUEUE_FULL,
+  RESETS_LIMITED,
+  RESETS_SENT,
+  STRANGERS_DROPPED,
+  TOO_LONG,
+  UNREACHABLE,
+  WAITING_FULL,
+} from './counters.ts';
+import { followSegment, MARK_UNREACHABLE } from './flow-state.ts';
+import { FLOW_SYN, hasEnded } from './flow-table.ts';
+import { Flows, OPEN_REFUSED } from './flows.ts';
+import { frameCheck, segmentCheck } from './frame-check.ts';
+import { errorCheck, findQuotedFlow, rewriteError } from './icmp-errors.ts';
+import { packetsOf, widestPacketBytes } from './offload.ts';
+import { turnIntoReset } from './resets.ts';
+import { rewriteSegment } from './rewrite.ts';
+import {
+  type Balance,
+  DEFAULT_LIFETIMES,
+  DEFAULT_LIMITS,
+  type Endpoint,
+  type FlowLifetimes,
+  type ForwarderLimits,
+  type Mode,
+  type Service,
+} from './settings.ts';
+import { Side, type SideOptions } from './side.ts';
+import { WaitingFrames } from './waiting-frames.ts';
+
+export interface ForwarderOptions {
+  /** One device or two, all over one arena; the first one's timers and clock are the forwarder's. */
+  readonly sides: readonly SideOptions[];
+  readonly services: readonly Service[];
+  readonly mode: Mode;
+  readonly balance: Balance;
+  readonly random: Random;
+  /** Where flows are logged; null for nowhere. */
+  readonly flowLog: Log | null;
+  readonly limits?: Partial<ForwarderLimits> | undefined;
+  readonly lifetimes?: Partial<FlowLifetimes> | undefined;
+}
+
+/** What a service is opened by: a SYN, and nothing that contradicts it. */
+const OPENING_FLAGS = TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN;
+
+export class Forwarder {
+  readonly counters: Counters<(typeof FORWARDER_COUNTERS)[number]> = new Counters(FORWARDER_COUNTERS);
+  /** Frames dropped for what they are, by reason. */
+  readonly drops: Counters<string> = new Counters(DROP_NAMES);
+  readonly sides: readonly Side[];
+  readonly services: readonly ServiceGroup[];
+  readonly flows: Flows;
+  private readonly bytes: Bytes;
+  private readonly clock: TurnClock;
+  private readonly resets: TokenBucket;
+  private readonly waiting: WaitingFrames;
+
+  /** Throws `RangeError` when a service listens at no address of the sides, or no route leads to a backend. */
+  constructor(options: ForwarderOptions) {
+    const { mode, services } = options;
+    const limits = { ...DEFAULT_LIMITS, ...options.limits };
+    const { stack } = options.sides[0] as SideOptions;
+    this.sides = options.sides.map((side, index) => new Side(index, side, mode, limits));
+    this.services = services.map((service) => this.createGroup(service, options.balance));
+    this.bytes = stack.bytes;
+    this.clock = stack.clock;
+    this.resets = new TokenBucket(limits.resetsPerSecond, limits.resetBurst);
+    this.waiting = new WaitingFrames(limits.maxWaitingFrames);
+    this.flows = new Flows({
+      sides: this.sides,
+      services: this.services,
+      mode,
+      maxFlows: limits.maxFlows,
+      lifetimes: { ...DEFAULT_LIFETIMES, ...options.lifetimes },
+      counters: this.counters,
+      timers: stack.timers,
+      clock: stack.clock,
+      random: options.random,
+      log: options.flowLog,
+    });
+    for (const side of this.sides) {
+      const leadsToBackends = this.services.some(({ backends }) => backends.some((backend) => backend.side === side));
+      side.claim(services, mode, leadsToBackends);
+      side.environment.program = {
+        process: () => this.process(side),
+        nextDeadlineUs: () => Number.POSITIVE_INFINITY,
+      };
+    }
+  }
+
+  /** Frames that wait for a link-layer address. */
+  get waitingFrames(): number {
+    return this.waiting.count;
+  }
+
+  /** Logs the end of every flow that has none yet, and gives everything back. */
+  close(): void {
+    this.flows.close();
+    for (const side of this.sides) side.environment.close();
+  }
+
+  private createGroup(service: Service, balance: Balance): ServiceGroup {
+    if (!this.sides.some((side) => side.has(service.listen.address))) {
+      throw new RangeError('a service listens at an address that no side has');
+    }
+    const backends = service.backends.map((backend) => new Backend(backend, this.findSide(backend)));
+    return new ServiceGroup(service, backends, balance);
+  }
+
+  /** The device that leads to a backend: the one whose routes say most exactly where it is. */
+  private findSide({ address }: Endpoint): Side {
+    const onLink = this.sides.find((side) => side.stack.routes.lookup(address) === (address | 0));
+    const side = onLink ?? this.sides.findLast(({ stack }) => stack.routes.lookup(address) !== undefined);
+    if (side === undefined) throw new RangeError('no route leads to a backend');
+    return side;
+  }
+
+  private process(side: Side): void {
+    const { environment } = side;
+    const { ring } = environment;
+    for (let at = ring.take(); at !== 0; at = ring.take()) {
+      this.counters.increment(FRAMES_IN);
+      if (!this.input(side, at, ring.length)) environment.returnSlot(at);
+    }
+    if (this.waiting.count > 0) this.retryWaiting();
+  }
+
+  /** Works on a frame; true when its slot is to stay: it is being sent, or waits. */
+  private input(side: Side, at: number, lengthBytes: number): boolean {
+    const { bytes } = this;
+    const bad = frameCheck(bytes, at, lengthBytes, side.macHi, side.macLo);
+    if (bad !== 0) return this.drop(bad);
+    const ipAt = at + ETHERNET_BYTES;
+    // The filters let the first one of a segment through; nothing is put together here.
+    if (ipv4IsFragment(bytes, ipAt)) return this.refuse(FRAGMENTS_DROPPED);
+    const protocol = ipv4Protocol(bytes, ipAt);
+    if (protocol === PROTOCOL_TCP) return this.segmentArrives(side, at, ipAt);
+    if (protocol === PROTOCOL_ICMP) return this.errorArrives(side, at, ipAt);
+    return this.drop(DROP_IPV4_PROTOCOL);
+  }
+
+  private segmentArrives(side: Side, at: number, ipAt: number): boolean {
+    const { bytes, flows } = this;
+    const headerBytes = ipv4HeaderBytes(bytes, ipAt);
+    const tcpAt = ipAt + headerBytes;
+    const tcpBytes = ipv4TotalBytes(bytes, ipAt) - headerBytes;
+    const bad = segmentCheck(bytes, at, ipAt, tcpAt, tcpBytes);
+    if (bad !== 0) return this.drop(bad);
+    const source = ipv4Source(bytes, ipAt);
+    const target = ipv4Target(bytes, ipAt);
+    const ports = i32(bytes, tcpAt + TCP_SOURCE_PORT_OFFSET);
+    const flags = tcpFlags(bytes, tcpAt);
+    const textBytes = tcpBytes - tcpHeaderBytes(bytes, tcpAt);
+    let half = flows.find(source, ports, target);
+    if ((flags & OPENING_FLAGS) === TCP_SYN && (half < 0 || this.mayReopen(half))) {
+      half = this.open(side, source, ports, target, flags, tcpSeq(bytes, tcpAt), textBytes);
+      if (half === OPEN_REFUSED) return this.reset(side, at, tcpAt, textBytes);
+      if (half < 0) return this.refuse(UNREACHABLE);
+    } else if (half < 0) {
+      return this.reset(side, at, tcpAt, textBytes);
+    } else {
+      this.follow(half, flags, tcpSeq(bytes, tcpAt), tcpAck(bytes, tcpAt), textBytes);
+    }
+    return this.forward(side, half, at, ipAt, tcpAt, textBytes);
+  }
+
+  /** The client's SYN meets a flow that has ended: it begins a new one, as it would at a host (RFC 9293 3.10.7.4). */
+  private mayReopen(half: number): boolean {
+    const flow = half >>> 1;
+    if ((half & 1) !== 0 || !hasEnded(uint8At(this.flows.table.state, flow))) return false;
+    this.flows.forget(flow);
+    return true;
+  }
+
+  /** The half of a new flow, or why there is none; below `OPEN_UNROUTED` when nobody listens. */
+  private open(
+    side: Side,
+    source: number,
+    ports: number,
+    target: number,
+    flags: number,
+    seq: number,
+    textBytes: number,
+  ): number {
+    const service = this.flows.findService(ports, target);
+    // To a port that nobody listens at: refused like any host does.
+    if (service < 0) return OPEN_REFUSED;
+    const half = this.flows.open(side, service, source, ports, target);
+    if (half >= 0) this.flows.begin(half >>> 1, flags, seq, textBytes);
+    return half;
+  }
+
+  private follow(half: number, flags: number, seq: number, ack: number, textBytes: number): void {
+    const flow = half >>> 1;
+    const { table } = this.flows;
+    const before = uint8At(table.state, flow);
+    table.usedUs[flow] = this.clock.nowUs();
+    followSegment(table, half, flags, seq, ack, textBytes);
+    if (uint8At(table.state, flow) !== before) this.flows.changed(flow);
+  }
+
+  /** Rewrites a segment of a half and leaves it for transmission. */
+  private forward(from: Side, half: number, at: number, ipAt: number, tcpAt: number, textBytes: number): boolean {
+    const { bytes } = this;
+    const { table } = this.flows;
+    const to = this.sides[uint8At(table.side, half)] as Side;
+    const totalBytes = ipv4TotalBytes(bytes, ipAt);
+    if (!this.mayPass(from, to, at, ipAt, totalBytes, textBytes)) return false;
+    const { neighbour } = table.paths[half] as Path;
+    if (neighbour.state < NEIGHBOUR_STALE) return this.wait(from, to, at, ETHERNET_BYTES + totalBytes, neighbour);
+    const packets = packetsOf(bytes, at, textBytes);
+    const source = int32At(table.source, half);
+    const target = int32At(table.target, half);
+    const ports = int32At(table.ports, half);
+    const addresses = int32At(table.addressDifference, half);
+    rewriteSegment(bytes, at, ipAt, tcpAt, source, target, ports, addresses, int32At(table.portDifference, half));
+    if (!this.send(from, to, at, ETHERNET_BYTES + totalBytes, neighbour)) return false;
+    table.packets[half] = float64At(table.packets, half) + packets;
+    table.textBytes[half] = float64At(table.textBytes, half) + textBytes;
+    return true;
+  }
+
+  /** Whether a router would let it pass; whoever sent it hears of it if not (RFC 1812 sections 5.3.1 and 4.2.2.7). */
+  private mayPass(from: Side, to: Side, at: number, ipAt: number, totalBytes: number, textBytes: number): boolean {
+    const { bytes } = this;
+    if (ipv4Ttl(bytes, ipAt) <= 1) {
+      from.stack.icmp.sendError(ICMP_TIME_EXCEEDED, ICMP_CODE_TTL, ipAt);
+      return this.refuse(HOPS_EXCEEDED);
+    }
+    if (totalBytes > to.mtuBytes && widestPacketBytes(bytes, at, totalBytes, textBytes) > to.mtuBytes) {
+      if (ipv4DontFragment(bytes, ipAt)) {
+        from.stack.icmp.sendError(ICMP_UNREACHABLE, ICMP_CODE_FRAG_NEEDED, ipAt, to.mtuBytes);
+      }
+      return this.refuse(TOO_LONG);
+    }
+    return true;
+  }
+
+  private send(from: Side, to: Side, at: number, lengthBytes: number, neighbour: Neighbour): boolean {
+    setEthernet(this.bytes, at, neighbour.macHi, neighbour.macLo, to.macHi, to.macLo, ETHERTYPE_IPV4);
+    if (!to.environment.transmitSlot(from.environment, at, lengthBytes)) return this.refuse(QUEUE_FULL);
+    this.counters.increment(FRAMES_FORWARDED);
+    if (neighbour.state === NEIGHBOUR_STALE) to.stack.arp.probe(neighbour);
+    return true;
+  }
+
+  private wait(from: Side, to: Side, at: number, lengthBytes: number, neighbour: Neighbour): boolean {
+    // One that has failed is asked for anew.
+    if (neighbour.state === NEIGHBOUR_FAILED) to.stack.arp.lookup(neighbour.address);
+    if (!this.waiting.add(at, lengthBytes, from.index, neighbour)) return this.refuse(WAITING_FULL);
+    this.counters.increment(FRAMES_WAITED);
+    return true;
+  }
+
+  /** Frames whose next hop has answered begin anew; those whose next hop does not answer have come to their end. */
+  private retryWaiting(): void {
+    const { waiting, sides } = this;
+    const { count } = waiting;
+    waiting.clear();
+    for (let i = 0; i < count; i++) {
+      const at = waiting.at(i);
+      const lengthBytes = waiting.lengthBytes(i);
+      const neighbour = waiting.neighbour(i);
+      const side = sides[waiting.side(i)] as Side;
+      if (neighbour.state === NEIGHBOUR_INCOMPLETE) {
+        waiting.add(at, lengthBytes, side.index, neighbour);
+      } else if (neighbour.state === NEIGHBOUR_FAILED) {
+        this.giveUp(side, at);
+        side.environment.returnSlot(at);
+      } else if (!this.input(side, at, lengthBytes)) {
+        side.environment.returnSlot(at);
+      }
+    }
+  }
+
+  /** RFC 1812 section 5.2.7.1: the next hop does not answer, which whoever sent the frame is told. */
+  private giveUp(side: Side, at: number): void {
+    const { bytes } = this;
+    const ipAt = at + ETHERNET_BYTES;
+    this.counters.increment(UNREACHABLE);
+    const ports = i32(bytes, ipAt + ipv4HeaderBytes(bytes, ipAt) + TCP_SOURCE_PORT_OFFSET);
+    const half = this.flows.find(ipv4Source(bytes, ipAt), ports, ipv4Target(bytes, ipAt));
+    if (half >= 0) this.markUnreachable(half >>> 1);
+    side.stack.icmp.sendError(ICMP_UNREACHABLE, ICMP_CODE_HOST, ipAt);
+  }
+
+  private markUnreachable(flow: number): void {
+    const { table } = this.flows;
+    if (uint8At(table.state, flow) === FLOW_SYN) table.marks[flow] = uint8At(table.marks, flow) | MARK_UNREACHABLE;
+  }
+
+  private errorArrives(side: Side, at: number, ipAt: number): boolean {
+    const { bytes, flows } = this;
+    const messageAt = ipAt + ipv4HeaderBytes(bytes, ipAt);
+    const messageBytes = ipv4TotalBytes(bytes, ipAt) - ipv4HeaderBytes(bytes, ipAt);
+    const verified = (vnetFlags(bytes, at) & (VNET_NEEDS_CSUM | VNET_DATA_VALID)) !== 0;
+    const bad = errorCheck(bytes, messageAt, messageBytes, verified);
+    if (bad !== 0) return this.drop(bad);
+    const half = findQuotedFlow(bytes, flows.index, messageAt);
+    if (half < 0 || ipv4Target(bytes, ipAt) !== int32At(flows.table.keyTarget, half)) {
+      return this.refuse(ERRORS_OF_STRANGERS);
+    }
+    const to = this.sides[uint8At(flows.table.side, half)] as Side;
+    const { neighbour } = flows.table.paths[half] as Path;
+    if (!this.mayPass(side, to, at, ipAt, ipv4TotalBytes(bytes, ipAt), 0)) return false;
+    if (neighbour.state < NEIGHBOUR_STALE) return this.refuse(UNREACHABLE);
+    const type = icmpType(bytes, messageAt);
+    if (type === ICMP_UNREACHABLE && icmpCode(bytes, messageAt) !== ICMP_CODE_FRAG_NEEDED) {
+      this.markUnreachable(half >>> 1);
+    }
+    rewriteError(bytes, flows.table, half, at, ipAt, messageAt, messageBytes);
+    if (!this.send(side, to, at, ETHERNET_BYTES + ipv4TotalBytes(bytes, ipAt), neighbour)) return false;
+    this.counters.increment(ERRORS_TRANSLATED);
+    return true;
+  }
+
+  /** Answers a segment of no flow as a host would that knows of no connection, if it is for an address of ours. */
+  private reset(side: Side, at: number, tcpAt: number, textBytes: number): boolean {
+    const { bytes } = this;
+    const isReset = (tcpFlags(bytes, tcpAt) & TCP_RST) !== 0;
+    if (isReset || !side.has(ipv4Target(bytes, at + ETHERNET_BYTES))) return this.refuse(STRANGERS_DROPPED);
+    if (!this.resets.take(this.clock.nowUs())) return this.refuse(RESETS_LIMITED);
+    const lengthBytes = turnIntoReset(bytes, at, tcpAt, textBytes, side.macHi, side.macLo);
+    if (!side.environment.transmitSlot(side.environment, at, lengthBytes)) return this.refuse(QUEUE_FULL);
+    this.counters.increment(RESETS_SENT);
+    return true;
+  }
+
+  private drop(reason: DropReason): false {
+    this.drops.increment(reason);
+    return false;
+  }
+
+  private refuse(counter: number): false {
+    this.counters.increment(counter);
+    return false;
+  }
+}
