@@ -13,11 +13,11 @@ import { closeSync, openSync, writeSync } from 'node:fs';
 import type { Clock } from '../runtime/clock.ts';
 import { int32At } from '../runtime/words.ts';
 import type { Bytes } from '../wire/bytes.ts';
+import { completeChecksum } from '../wire/partial-checksum.ts';
 import { VNET_BYTES } from '../wire/virtio-net.ts';
 import type { Device, DeviceCounters, DeviceError, DeviceFeatures, ReceiveBatch, TransmitBatch } from './device.ts';
 import { TRANSMIT_WORDS } from './device.ts';
 import { gatheredBytes, LONGEST_FRAME_BYTES } from './frame-memory.ts';
-import { completeChecksum } from './partial-checksum.ts';
 
 const MAGIC_MICROSECONDS = 0xa1b2c3d4;
 const VERSION_MAJOR = 2;

@@ -14,6 +14,7 @@ import type { VirtualClock } from '../runtime/virtual-clock.ts';
 import { int32At } from '../runtime/words.ts';
 import type { Bytes } from '../wire/bytes.ts';
 import { ETHERNET_BYTES } from '../wire/ethernet.ts';
+import { completeChecksum } from '../wire/partial-checksum.ts';
 import { clearVnet, VNET_BYTES } from '../wire/virtio-net.ts';
 import type { Device, DeviceCounters, DeviceError, DeviceFeatures, ReceiveBatch, TransmitBatch } from './device.ts';
 import { createDeviceCounters, TRANSMIT_WORDS } from './device.ts';
@@ -22,7 +23,6 @@ import { FAULT_CORRUPTED, FAULT_DUPLICATED, FAULT_LOST, FAULT_REORDERED, Faults 
 import { asksForOffload, gatheredBytes, LONGEST_FRAME_BYTES, slotBytesFor } from './frame-memory.ts';
 import type { Flight } from './frame-pool.ts';
 import { FLIGHT_AT, FramePool } from './frame-pool.ts';
-import { completeChecksum } from './partial-checksum.ts';
 
 /** One direction of the link. */
 export interface WireOptions {

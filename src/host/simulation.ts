@@ -9,6 +9,8 @@ import { Arena } from '../runtime/arena.ts';
 import { silentLog } from '../runtime/log.ts';
 import { SeededRandom } from '../runtime/random.ts';
 import { VirtualClock } from '../runtime/virtual-clock.ts';
+import type { ForwarderOptions } from '../servers/forwarder/forwarder.ts';
+import { ForwardHost } from './forward-host.ts';
 import { Host, type HostOptions } from './host.ts';
 
 const ARENA_BYTES = 512 * 1024 * 1024;
@@ -19,6 +21,16 @@ const MAC_HI = 0x0200;
 export type SimulatedLinkOptions = Omit<SimLinkOptions, 'clock' | 'arena' | 'seed'>;
 
 export type SimulatedHostOptions = Pick<HostOptions, 'sources' | 'gateway' | 'tcpSettings'>;
+
+/** A forwarder's end of a link. */
+export interface SimulatedSide {
+  readonly device: SimDevice;
+  readonly address: number;
+  readonly gateway?: number | undefined;
+}
+
+export type SimulatedForwarderOptions = Pick<ForwarderOptions, 'services' | 'limits' | 'lifetimes'> &
+  Partial<Pick<ForwarderOptions, 'mode' | 'balance' | 'flowLog'>>;
 
 /** Something that takes turns: `turn` returns when the next one is due, Infinity for not before it is woken. */
 interface Party {
@@ -60,6 +72,26 @@ export class Simulation {
       macLo: address,
     });
     host.stack.wake = this.drive([device], () => host.turn());
+    return host;
+  }
+
+  /** A forwarder between the ends of one link or two; its first turn is due at once. */
+  addForwarder(sides: readonly SimulatedSide[], options: SimulatedForwarderOptions): ForwardHost {
+    const { mode = 'nat', balance = 'round-robin', flowLog = null, ...rest } = options;
+    const host = new ForwardHost({
+      ...rest,
+      mode,
+      balance,
+      flowLog,
+      arena: this.arena,
+      clock: this.clock,
+      random: new SeededRandom(this.random.u32()),
+      log: silentLog,
+      sides: sides.map((side) => ({ ...side, prefixLength: PREFIX_LENGTH, macHi: MAC_HI, macLo: side.address })),
+    });
+    const devices = sides.map(({ device }) => device);
+    const wake = this.drive(devices, () => host.turn());
+    for (const stack of host.stacks) stack.wake = wake;
     return host;
   }
 

@@ -12,9 +12,9 @@ import {
   TRANSMIT_WORDS,
   TransmitBatch,
 } from '../../src/driver/device.ts';
-import { completeChecksum } from '../../src/driver/partial-checksum.ts';
 import type { Arena } from '../../src/runtime/arena.ts';
 import { ETHERNET_BYTES } from '../../src/wire/ethernet.ts';
+import { completeChecksum } from '../../src/wire/partial-checksum.ts';
 import {
   clearVnet,
   setVnetChecksum,

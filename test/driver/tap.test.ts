@@ -4,7 +4,6 @@ import test from 'ava';
 import { DeviceError, FRAME_OFFSET_BYTES, ReceiveBatch, TransmitBatch } from '../../src/driver/device.ts';
 import { InterfaceConfig, kernelOwnsAddress } from '../../src/driver/interface-config.ts';
 import { openPacketSocket } from '../../src/driver/packet-socket.ts';
-import { completeChecksum } from '../../src/driver/partial-checksum.ts';
 import type { TapDevice, TapOptions } from '../../src/driver/tap.ts';
 import { openTap } from '../../src/driver/tap.ts';
 import { Arena } from '../../src/runtime/arena.ts';
@@ -21,6 +20,7 @@ import {
 import { finishSum, pseudoSum4, sumBytes } from '../../src/wire/checksum.ts';
 import { ETHERNET_BYTES, ETHERTYPE_ARP, ethernetType, setEthernet } from '../../src/wire/ethernet.ts';
 import { IPV4_BYTES, PROTOCOL_UDP } from '../../src/wire/ipv4.ts';
+import { completeChecksum } from '../../src/wire/partial-checksum.ts';
 import { clearVnet, VNET_NEEDS_CSUM, vnetFlags } from '../../src/wire/virtio-net.ts';
 import { enterPrivateNetwork, forbidden, integrationTest, ip } from '../support/netns.ts';
 import type { Rig } from './compliance.ts';

@@ -1,4 +1,6 @@
 /** One application for both ends: sends a known stream while it reads and checks the other's, then closes. */
+
+import type { Simulation } from '../../src/host/simulation.ts';
 import {
   closeSend,
   consume,
@@ -18,7 +20,6 @@ import {
   type Tcb,
   type TcpUser,
 } from '../../src/tcp/tcb.ts';
-import type { World } from './world.ts';
 
 /** Bytes queued at a time. */
 const QUEUE_BYTES = 256 * 1024;
@@ -38,9 +39,9 @@ export class Transfer implements TcpUser, RegionOwner {
   peerClosed = false;
   closed = false;
   error: ConnectionError = '';
-  private readonly world: World;
+  private readonly world: Simulation;
 
-  constructor(world: World, sendAt: number, sendBytes: number, expectAt: number, expectBytes: number) {
+  constructor(world: Simulation, sendAt: number, sendBytes: number, expectAt: number, expectBytes: number) {
     this.world = world;
     this.sendAt = sendAt;
     this.sendBytes = sendBytes;

@@ -37,6 +37,7 @@ import {
   PROTOCOL_ICMP,
   PROTOCOL_TCP,
 } from '../../wire/ipv4.ts';
+import { completeChecksum } from '../../wire/partial-checksum.ts';
 import {
   TCP_ACK,
   TCP_FIN,
@@ -48,7 +49,7 @@ import {
   tcpHeaderBytes,
   tcpSeq,
 } from '../../wire/tcp.ts';
-import { VNET_DATA_VALID, VNET_NEEDS_CSUM, vnetFlags } from '../../wire/virtio-net.ts';
+import { clearVnet, VNET_DATA_VALID, VNET_NEEDS_CSUM, vnetFlags } from '../../wire/virtio-net.ts';
 import { Backend, ServiceGroup } from './backends.ts';
 import {
   ERRORS_OF_STRANGERS,
@@ -57,6 +58,7 @@ import {
   FRAGMENTS_DROPPED,
   FRAMES_FORWARDED,
   FRAMES_IN,
+  FRAMES_SEGMENTED,
   FRAMES_WAITED,
   HOPS_EXCEEDED,
   QUEUE_FULL,
@@ -72,9 +74,10 @@ import { FLOW_SYN, hasEnded } from './flow-table.ts';
 import { Flows, OPEN_REFUSED } from './flows.ts';
 import { frameCheck, segmentCheck } from './frame-check.ts';
 import { errorCheck, findQuotedFlow, rewriteError } from './icmp-errors.ts';
-import { packetsOf, widestPacketBytes } from './offload.ts';
+import { isSuperFrame, packetsOf, takesAsIs, widestPacketBytes } from './offload.ts';
 import { turnIntoReset } from './resets.ts';
 import { rewriteSegment } from './rewrite.ts';
+import { sendInSegments } from './segmenter.ts';
 import {
   type Balance,
   DEFAULT_LIFETIMES,
@@ -275,7 +278,10 @@ export class Forwarder {
     const ports = int32At(table.ports, half);
     const addresses = int32At(table.addressDifference, half);
     rewriteSegment(bytes, at, ipAt, tcpAt, source, target, ports, addresses, int32At(table.portDifference, half));
-    if (!this.send(from, to, at, ETHERNET_BYTES + totalBytes, neighbour)) return false;
+    const sent = takesAsIs(to.features, bytes, at)
+      ? this.send(from, to, at, ETHERNET_BYTES + totalBytes, neighbour)
+      : this.sendPlain(from, to, at, tcpAt, textBytes, neighbour);
+    if (!sent) return false;
     table.packets[half] = float64At(table.packets, half) + packets;
     table.textBytes[half] = float64At(table.textBytes, half) + textBytes;
     return true;
@@ -294,6 +300,24 @@ export class Forwarder {
       }
       return this.refuse(TOO_LONG);
     }
+    return true;
+  }
+
+  /** To a device that completes and cuts nothing: the same as whole segments. */
+  private sendPlain(from: Side, to: Side, at: number, tcpAt: number, textBytes: number, neighbour: Neighbour): boolean {
+    const { bytes } = this;
+    const headerBytes = tcpAt + tcpHeaderBytes(bytes, tcpAt) - at;
+    if (!isSuperFrame(bytes, at) || textBytes === 0) {
+      completeChecksum(bytes, at, headerBytes + textBytes);
+      clearVnet(bytes, at);
+      return this.send(from, to, at, headerBytes + textBytes, neighbour);
+    }
+    setEthernet(bytes, at, neighbour.macHi, neighbour.macLo, to.macHi, to.macLo, ETHERTYPE_IPV4);
+    const count = sendInSegments(bytes, from.environment, to.environment, at, tcpAt, textBytes);
+    if (count === 0) return this.refuse(QUEUE_FULL);
+    this.counters.increment(FRAMES_SEGMENTED);
+    this.counters.add(FRAMES_FORWARDED, count);
+    if (neighbour.state === NEIGHBOUR_STALE) to.stack.arp.probe(neighbour);
     return true;
   }
 

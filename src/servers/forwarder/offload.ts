@@ -2,6 +2,7 @@
  * What a frame's virtio header says of a segment: whether it can be true, how wide the packets are that it stands for, and how
  * many.
  */
+import type { DeviceFeatures } from '../../exokernel/exokernel.ts';
 import type { Bytes } from '../../wire/bytes.ts';
 import { DROP_OFFLOAD, type DropReason } from '../../wire/drop-reasons.ts';
 import { TCP_CHECKSUM_OFFSET } from '../../wire/tcp.ts';
@@ -28,6 +29,12 @@ export function offloadCheck(bytes: Bytes, at: number, tcpAt: number): DropReaso
   if (type === VNET_GSO_NONE) return 0;
   if (!partial || (type & ~VNET_GSO_ECN) !== VNET_GSO_TCPV4 || vnetGsoBytes(bytes, at) === 0) return DROP_OFFLOAD;
   return 0;
+}
+
+/** Whether a device takes a frame with what it leaves open. */
+export function takesAsIs(features: DeviceFeatures, bytes: Bytes, at: number): boolean {
+  if ((vnetFlags(bytes, at) & VNET_NEEDS_CSUM) === 0) return true;
+  return features.transmitChecksum && (features.segmentTcp4 || !isSuperFrame(bytes, at));
 }
 
 /** Whether the frame is to be cut into several. */

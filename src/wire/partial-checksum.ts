@@ -1,11 +1,11 @@
 /**
  * Completing a checksum that a frame's virtio header leaves to the other side, for frames that go where no other side
- * completes it: a capture file, a wire that corrupts.
+ * completes it: a capture file, a wire that corrupts, a device that does not do it.
  */
-import type { Bytes } from '../wire/bytes.ts';
-import { setU16 } from '../wire/bytes.ts';
-import { finishSum, sumBytes } from '../wire/checksum.ts';
-import { VNET_NEEDS_CSUM, vnetChecksumOffset, vnetChecksumStart, vnetFlags } from '../wire/virtio-net.ts';
+import type { Bytes } from './bytes.ts';
+import { setU16 } from './bytes.ts';
+import { finishSum, sumBytes } from './checksum.ts';
+import { VNET_NEEDS_CSUM, vnetChecksumOffset, vnetChecksumStart, vnetFlags } from './virtio-net.ts';
 
 /**
  * Fills the frame's checksum in if its virtio header says that it is partial; the virtio header stays as it is. A header
