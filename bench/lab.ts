@@ -28,6 +28,8 @@ export interface Place {
   readonly quiet?: boolean;
   /** How long `run` waits for its end before it kills it. */
   readonly patienceMs?: number;
+  /** Exit codes that are no failure for `run`, beside 0. */
+  readonly accepts?: readonly number[];
 }
 
 export interface VethEnd {
@@ -131,7 +133,8 @@ export class Lab {
     const { patienceMs } = place;
     const alarm = patienceMs === undefined ? undefined : setTimeout(() => this.stop(child), patienceMs);
     const [code] = (await once(child, 'close').finally(() => clearTimeout(alarm))) as [number | null];
-    if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code}: ${output}`);
+    if (code !== 0 && place.accepts?.includes(code ?? -1) !== true)
+      throw new Error(`${command} ${args.join(' ')} ended with ${code}: ${output}`);
     return output;
   }
 

@@ -135,6 +135,23 @@ export function pidOf(child: ChildProcess): number {
   return child.pid;
 }
 
+/** nginx on every address of a namespace, with its files kept open, on the processor of `place`. */
+export function startNginxEverywhere(lab: Lab, documents: string, directory: string, more: Partial<Place>) {
+  mkdirSync(directory, { recursive: true });
+  const config = join(directory, 'nginx.conf');
+  const site = `${OPEN_FILE_CACHE}\n  server { listen 80 backlog=4096; root ${documents}; }`;
+  writeFileSync(config, nginxConfig(directory, site));
+  const args = ['-e', 'stderr', '-p', directory, '-c', config];
+  return startSocketServer(
+    lab,
+    'nginx',
+    'nginx',
+    args,
+    { address: SOCKET_SERVER_ADDRESS, port: 80 },
+    { ...more, breeds: true },
+  );
+}
+
 function startNginx(
   lab: Lab,
   name: string,

@@ -4,6 +4,8 @@ import type { SectionName } from './options.ts';
 import type { Presentation } from './shapes.ts';
 import { measureSweep, type SweepData } from './sweep.ts';
 import { presentSweep } from './sweep-report.ts';
+import { measureWebswamp, type WebswampData } from './webswamp.ts';
+import { presentWebswamp } from './webswamp-report.ts';
 
 export interface Section {
   readonly title: string;
@@ -17,5 +19,10 @@ export const SECTIONS: Readonly<Partial<Record<SectionName, Section>>> = {
     title: 'Cheetah: size sweep',
     measure: measureSweep,
     present: (data) => presentSweep(data as SweepData),
+  },
+  webswamp: {
+    title: 'webswamp and other load generators',
+    measure: measureWebswamp,
+    present: (data) => presentWebswamp(data as WebswampData),
   },
 };
