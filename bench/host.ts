@@ -40,6 +40,7 @@ export function openAgedHost(name: string, args: readonly string[]): Host {
     log: createLog(options.logLevel),
     address: options.address.address,
     prefixLength: options.address.prefixLength,
+    gateway: options.hostAddress?.address,
     macHi: options.mac.hi,
     macLo: options.mac.lo,
   });

@@ -49,3 +49,43 @@ server.stat-cache-engine = "simple"
 mimetype.assign = ( "" => "application/octet-stream" )
 `;
 }
+
+/** One thread of HAProxy that passes bytes on between sockets, in the kernel where it can. */
+export function haproxyConfig(listen: string, backend: string): string {
+  return `global
+  nbthread 1
+  maxconn 20000
+defaults
+  mode tcp
+  option splice-auto
+  timeout connect 5s
+  timeout client 1h
+  timeout server 1h
+frontend clients
+  bind ${listen} backlog 8192
+  default_backend servers
+backend servers
+  server one ${backend}
+`;
+}
+
+/** The same by nginx; its stream module is loaded where it is a file of its own. */
+export function nginxStreamConfig(
+  directory: string,
+  module: string | undefined,
+  listen: string,
+  backend: string,
+): string {
+  return `${module === undefined ? '' : `load_module ${module};`}
+${nginxHead(directory)}
+stream {
+  access_log off;
+  server {
+    listen ${listen} backlog=8192;
+    proxy_pass ${backend};
+    proxy_timeout 1h;
+    tcp_nodelay on;
+  }
+}
+`;
+}

@@ -148,7 +148,7 @@ export class Generators {
 
   private async autocannon(target: Target, mode: Mode, seconds: number): Promise<Generated> {
     const program = createRequire(import.meta.url).resolve('autocannon');
-    const reconnect = mode === 'close' ? ['-D', '1'] : [];
+    const reconnect = mode === 'close' ? ['-H', 'Connection=close'] : [];
     const args = [program, '-j', '-c', `${this.connections}`, '-d', `${seconds}`, ...reconnect, target.socketsUrl];
     const output = await this.lab.run({ ...this.place('client', seconds), quiet: true }, process.execPath, args);
     const result = JSON.parse(/^\{.*\}$/m.exec(output)?.[0] ?? '{}') as Partial<AutocannonResult>;

@@ -1,5 +1,7 @@
 /** The sections of the evaluation: how each is measured, and what is shown of it. */
 import type { Context } from './context.ts';
+import { type ForwarderData, measureForwarder } from './forwarder.ts';
+import { presentForwarder } from './forwarder-report.ts';
 import type { SectionName } from './options.ts';
 import type { Presentation } from './shapes.ts';
 import { measureSweep, type SweepData } from './sweep.ts';
@@ -24,5 +26,10 @@ export const SECTIONS: Readonly<Partial<Record<SectionName, Section>>> = {
     title: 'webswamp and other load generators',
     measure: measureWebswamp,
     present: (data) => presentWebswamp(data as WebswampData),
+  },
+  forwarder: {
+    title: 'The forwarder and its peers',
+    measure: measureForwarder,
+    present: (data) => presentForwarder(data as ForwarderData),
   },
 };

@@ -89,14 +89,17 @@ export async function measureSweep(context: Context): Promise<SweepData> {
  * connection a request.
  */
 export function prepareKernel(lab: Lab): string {
-  for (const space of ['client', 'server']) {
-    lab.sh(space, 'echo 1024 65535 >/proc/sys/net/ipv4/ip_local_port_range');
-    lab.sh(space, 'echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse');
-    lab.sh(space, 'echo 8192 >/proc/sys/net/core/somaxconn');
-    lab.sh(space, 'echo 8192 >/proc/sys/net/ipv4/tcp_max_syn_backlog');
-  }
+  for (const space of ['client', 'server']) prepareSpace(lab, space);
   unpace(lab, 'client');
   return unpace(lab, 'server');
+}
+
+/** Room in a namespace for a connection a request: ports, and queues of connections that are not yet taken. */
+export function prepareSpace(lab: Lab, space: string): void {
+  lab.sh(space, 'echo 1024 65535 >/proc/sys/net/ipv4/ip_local_port_range');
+  lab.sh(space, 'echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse');
+  lab.sh(space, 'echo 8192 >/proc/sys/net/core/somaxconn');
+  lab.sh(space, 'echo 8192 >/proc/sys/net/ipv4/tcp_max_syn_backlog');
 }
 
 /** Throws unless the server gives the document, whole. */

@@ -23,7 +23,8 @@ export function presentWebswamp(data: WebswampData): Presentation {
 }
 
 type Figure = (sample: GeneratorSample) => number;
-const perCpuSecond: Figure = ({ requests, time }) => requests / time.clientSeconds;
+/** By the processor time in the middle of the run, when the generator is no longer starting. */
+const perCpuSecond: Figure = ({ requestsPerSecond, time }) => requestsPerSecond / (time.clientSeconds / time.seconds);
 const speedOf: Figure = ({ requestsPerSecond }) => requestsPerSecond;
 
 function ratioOf(cell: GeneratorCell, other: string, figure: Figure): number | undefined {

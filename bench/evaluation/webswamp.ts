@@ -98,12 +98,14 @@ async function measureGenerators(
   context.say(`webswamp: ${where}`);
   const able = generators.all().filter(({ modes }) => modes.includes(mode));
   const samples = await context.alternate(able, where, async (generator): Promise<GeneratorSample> => {
-    const { result, time } = await context.timed(() => generator.run(target, mode, seconds));
+    const { result, time } = await context.timedInside(seconds, () => generator.run(target, mode, seconds));
+    if (result.requests === 0) throw new Error(`${generator.name} got no answer, ${result.errors} errors`);
     const { requests, errors, requestsPerSecond } = result;
     return { requests, errors, requestsPerSecond, time };
   });
   const profile = await context.attempt('webswamp', `${where}, profile`, async () => {
-    const { result, time } = await context.timed(() => generators.profileSwamp(target, mode, seconds + 1));
+    const action = () => generators.profileSwamp(target, mode, seconds + 1);
+    const { result, time } = await context.timed(action);
     const busy = Math.max(time.clientSeconds, activeSeconds(result));
     return summarize(`webswamp against ${where}`, result, busy);
   });
