@@ -54,7 +54,7 @@ mimetype.assign = ( "" => "application/octet-stream" )
 export function haproxyConfig(listen: string, backend: string): string {
   return `global
   nbthread 1
-  maxconn 20000
+  maxconn 4000
 defaults
   mode tcp
   option splice-auto
