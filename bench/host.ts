@@ -50,7 +50,7 @@ export function hostWork(host: Host, requests: number): Work {
   return {
     ...deviceWork(host.device.counters),
     requests,
-    turns: host.kernel.counters.get('turns'),
+    turns: host.reactor.counters.get('slices'),
     summedBytes: host.tcp.counters.get('payloadBytesSummed'),
     copiedBytes: host.tcp.receiveQueues.copiedBytes,
   };

@@ -60,7 +60,8 @@ export function cheetah(args: readonly string[]): void {
   const port = readInteger('port', values.port, 1, 65_535);
   const cacheBytes = readInteger('cache-size', values['cache-size'], 1, MAX_CACHE_MIB) * MIB;
   const specialisations = readSpecialisations(values);
-  const host = openHost('cheetah', networkOptions(values), tcpSettingsOf(specialisations));
+  const network = { ...networkOptions(values), pollUs: specialisations.polling ? undefined : 0 };
+  const host = openHost('cheetah', network, tcpSettingsOf(specialisations));
   let server: Cheetah<Tcb>;
   try {
     server = createServer(host, root, port, cacheBytes, specialisations);

@@ -6,13 +6,14 @@ export type CounterGroups = Record<string, Record<string, number>>;
 
 /** The counters of a host; those of what runs on it go beside them. */
 export function hostCounters(host: Host): CounterGroups {
-  const { kernel, stack, tcp, device } = host;
+  const { kernel, stack, tcp, device, reactor } = host;
   return {
     tcp: tcp.counters.snapshot(),
     ipv4: stack.ipv4.counters.snapshot(),
     drops: nonZero(stack.drops.snapshot()),
     exokernel: kernel.counters.snapshot(),
     device: { ...device.counters },
+    reactor: reactor.counters.snapshot(),
   };
 }
 

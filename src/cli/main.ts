@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { DeviceError } from '../driver/device.ts';
 import { UsageError, usageSentence } from './arguments.ts';
 import { CHEETAH_SUMMARY, cheetah } from './cheetah.ts';
+import { DEMO_SUMMARY, demo } from './demo.ts';
 import { FORWARD_SUMMARY, forward } from './forward.ts';
 import { WEBSWAMP_SUMMARY, webswamp } from './webswamp.ts';
 
@@ -19,6 +20,7 @@ interface Command {
 const COMMANDS = new Map<string, Command>([
   ['cheetah', { summary: CHEETAH_SUMMARY, run: cheetah }],
   ['webswamp', { summary: WEBSWAMP_SUMMARY, run: webswamp }],
+  ['demo', { summary: DEMO_SUMMARY, run: demo }],
   ['forward', { summary: FORWARD_SUMMARY, run: forward }],
 ]);
 

@@ -10,7 +10,7 @@ import { Stack } from '../libos/stack.ts';
 import type { Arena } from '../runtime/arena.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
-import { Reactor } from '../runtime/reactor.ts';
+import { DEFAULT_POLL_US, Reactor } from '../runtime/reactor.ts';
 import { Forwarder, type ForwarderOptions } from '../servers/forwarder/forwarder.ts';
 import type { Cidr } from '../wire/address.ts';
 
@@ -60,7 +60,10 @@ export class ForwardHost {
       sides: this.stacks.map((stack, index) => ({ stack, kernel: this.kernels[index] as Exokernel })),
     });
     const descriptors = this.devices.map((device) => device.descriptor);
-    this.reactor = new Reactor(clock, descriptors, () => this.turn());
+    this.reactor = new Reactor(clock, descriptors, () => this.turn(), {
+      pollUs: DEFAULT_POLL_US,
+      received: () => this.devices.reduce((sum, device) => sum + device.counters.receivedFrames, 0),
+    });
     for (const stack of this.stacks) stack.start();
   }
 

@@ -11,7 +11,7 @@ import type { Arena } from '../runtime/arena.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Random } from '../runtime/random.ts';
-import { Reactor } from '../runtime/reactor.ts';
+import { DEFAULT_POLL_US, Reactor } from '../runtime/reactor.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { Tcp } from '../tcp/tcp.ts';
 import type { Cidr } from '../wire/address.ts';
@@ -32,6 +32,8 @@ export interface HostOptions {
   readonly macHi: number;
   readonly macLo: number;
   readonly tcpSettings?: Partial<TcpSettings> | undefined;
+  /** How long a busy host looks for frames before it sleeps, microseconds (default 100); 0: it always sleeps. */
+  readonly pollUs?: number | undefined;
 }
 
 /** Turns that `close` takes to send the last resets, of a transmit queue full each. */
@@ -45,7 +47,8 @@ export class Host {
   readonly tcp: Tcp;
   /** Told once when the device is gone for good; the host has stopped then. */
   onDeviceFailure: (failure: DeviceError) => void = () => {};
-  private readonly reactor: Reactor;
+  /** What drives the turns, with its counters; the host starts and stops it. */
+  readonly reactor: Reactor;
   private closed = false;
 
   constructor(options: HostOptions) {
@@ -70,7 +73,10 @@ export class Host {
       features: device.features,
     });
     this.tcp = new Tcp(this.stack, options.tcpSettings);
-    this.reactor = new Reactor(clock, device.descriptor, () => this.turn());
+    this.reactor = new Reactor(clock, device.descriptor, () => this.turn(), {
+      pollUs: options.pollUs ?? DEFAULT_POLL_US,
+      received: () => device.counters.receivedFrames,
+    });
     this.stack.start();
   }
 

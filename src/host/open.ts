@@ -41,6 +41,7 @@ export function openHost(name: string, openOptions: OpenOptions = {}, tcpSetting
       macHi: options.mac.hi,
       macLo: options.mac.lo,
       tcpSettings,
+      pollUs: openOptions.pollUs,
     });
   } catch (error) {
     opened.close();

@@ -50,6 +50,8 @@ export interface OpenOptions {
   readonly pcap?: string | undefined;
   /** Default `warn`. */
   readonly logLevel?: string | undefined;
+  /** How long a busy host looks for frames before it sleeps, microseconds (default 100); 0: it always sleeps. */
+  readonly pollUs?: number | undefined;
 }
 
 /** The same, checked and understood. */

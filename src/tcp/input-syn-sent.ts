@@ -20,12 +20,7 @@ export function synSentArrives(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   // First, the ACK bit: it must cover our SYN and nothing we have not sent.
   if ((flags & TCP_ACK) !== 0 && (seqBeforeOrAt(segment.ack, tcb.iss) || seqAfter(segment.ack, tcb.sndMax))) {
     tcp.drops.increment(DROP_TCP_ACK);
-    if ((flags & TCP_RST) === 0 && tcp.takeChallenge()) {
-      tcp.reply(segment, segment.ack, toSeq(0), TCP_RST, 0);
-      // The peer has an older incarnation in TIME-WAIT or half-open, which the reset ends: the SYN goes again behind it, once,
-      // and not a whole time-out later (as Linux does).
-      if (tcb.retries === 0) tcp.timers.scheduleAfter(tcb.retransmitTimer, OLD_INCARNATION_RETRY_US);
-    }
+    if ((flags & TCP_RST) === 0) refuseAck(tcp, tcb, segment);
     return;
   }
   // Second, the RST bit.
@@ -68,4 +63,18 @@ export function synSentArrives(tcp: Tcp, tcb: Tcb, segment: Segment): void {
     segment.seq = seqAdd(segment.seq, 1);
     processText(tcp, tcb, segment);
   }
+}
+
+/**
+ * The peer acknowledges what we have not sent: most often it has an older incarnation of the connection in TIME-WAIT, which a
+ * reset ends. The first time that costs nothing of what strangers are given, and the SYN goes again right behind the reset, not
+ * a whole time-out later (as Linux does).
+ */
+function refuseAck(tcp: Tcp, tcb: Tcb, segment: Segment): void {
+  const isFirst = tcb.lastUnacceptableUs === Number.NEGATIVE_INFINITY;
+  if (!isFirst && !tcp.takeChallenge()) return;
+  tcp.reply(segment, segment.ack, toSeq(0), TCP_RST, 0);
+  if (!isFirst) return;
+  tcb.lastUnacceptableUs = tcp.nowUs;
+  if (tcb.retries === 0) tcp.timers.scheduleAfter(tcb.retransmitTimer, OLD_INCARNATION_RETRY_US);
 }

@@ -2,7 +2,7 @@
 import { abort, closeSend } from '../../src/tcp/calls.ts';
 import { ESTABLISHED, SYN_RECEIVED } from '../../src/tcp/state.ts';
 import { RawPeer } from '../support/raw-peer.ts';
-import { SECOND } from '../support/raw-world.ts';
+import { MILLISECOND, SECOND } from '../support/raw-world.ts';
 import { assertOnTime, simulate } from '../support/simulate.ts';
 import { TestUser } from '../support/test-user.ts';
 
@@ -245,6 +245,27 @@ simulate(
     t.deepEqual(user.history, ['connected']);
   },
 );
+
+simulate('SYN-SENT: after the reset of an older incarnation the SYN goes again at once, once', (t, world) => {
+  const user = new TestUser(world);
+  const peer = new RawPeer(world, { port: 8080 });
+  world.host.tcp.connect(peer.address, peer.port, user);
+  world.call(() => {});
+  peer.takeAll();
+  // The peer is in TIME-WAIT and answers the SYN with its last acknowledgment; strangers have used up the resets.
+  while (world.host.tcp.takeChallenge());
+  peer.send({ flags: 'A', seq: 77, ack: 5000 });
+  t.is(peer.take().flags, 'R');
+  t.deepEqual(peer.lines(), []);
+  world.advance(10 * MILLISECOND);
+  t.deepEqual(peer.lines(), ['S 0:0(0)']);
+  // Whoever goes on is no peer in TIME-WAIT.
+  peer.send({ flags: 'A', seq: 77, ack: 5000 });
+  world.advance(100 * MILLISECOND);
+  t.deepEqual(peer.lines(), []);
+  peer.send({ flags: 'SA', seq: 0, ack: 1, mss: 1460 });
+  t.deepEqual(user.history, ['connected']);
+});
 
 simulate('LISTEN: only a SYN without ACK or RST opens a connection', (t, world) => {
   world.listen(new TestUser(world));

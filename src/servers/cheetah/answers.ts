@@ -35,8 +35,10 @@ export function answer<C>(context: HttpContext<C>, to: HttpConnection<C>): boole
 /** Answers a GET or HEAD with what an entry says; false, with the connection's `file` set, when that is to be streamed. */
 export function answerEntry<C>(context: HttpContext<C>, to: HttpConnection<C>, entry: PathEntry): boolean {
   const { file } = entry;
-  if (entry.kind === ENTRY_FILE && file !== null && file.version !== null) answerVersion(context, to, file.version);
-  else if (entry.kind === ENTRY_FILE && file?.streamed === true) {
+  if (entry.kind === ENTRY_FILE && file !== null && file.version !== null) {
+    if (file.readAhead) context.cache.noteGroupHit(file);
+    answerVersion(context, to, file.version);
+  } else if (entry.kind === ENTRY_FILE && file?.streamed === true) {
     to.file = file;
     return false;
   } else if (entry.kind === ENTRY_REDIRECT) {

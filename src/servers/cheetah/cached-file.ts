@@ -16,6 +16,10 @@ import type { FileIdentity } from './disk.ts';
 export class CachedFile {
   readonly realPath: string;
   readonly contentType: string;
+  /** What it includes can be found. */
+  readonly isPage: boolean;
+  /** Its version was read for a group, and no client has asked for it yet. */
+  readAhead = false;
   /** What the next request gets; null before the first load and after an eviction. */
   version: FileVersion | null = null;
   /** The file is sent past the cache. */
@@ -28,6 +32,7 @@ export class CachedFile {
   constructor(realPath: string) {
     this.realPath = realPath;
     this.contentType = contentTypeOf(realPath);
+    this.isPage = this.contentType.startsWith('text/html');
   }
 }
 

@@ -8,6 +8,7 @@
  */
 import type { Arena } from '../../runtime/arena.ts';
 import { BlockAllocator } from '../../runtime/block-allocator.ts';
+import { giveWay } from '../../runtime/give-way.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { TimerWheel } from '../../runtime/timer-wheel.ts';
 import type { TurnClock } from '../../runtime/turn-clock.ts';
@@ -28,6 +29,7 @@ import { DiskFiles, type FileSource } from './disk.ts';
 import { FileCache } from './file-cache.ts';
 import { StreamMemory } from './file-stream.ts';
 import { HttpConnection } from './http-connection.ts';
+import { PageGroups } from './page-groups.ts';
 import { SendBuffers } from './send-buffers.ts';
 import { type CheetahLimits, checkLimits, DEFAULT_LIMITS } from './settings.ts';
 import { ALL_SPECIALISATIONS, type Specialisations } from './specialisations.ts';
@@ -53,6 +55,8 @@ export interface CheetahOptions<Connection> {
   readonly specialisations?: Partial<Specialisations> | undefined;
   /** Where files come from instead of `root`. */
   readonly source?: FileSource | undefined;
+  /** Lets others have their time during long work outside a turn; Node's loop comes round unless a simulation says otherwise. */
+  readonly giveWay?: (() => Promise<void>) | undefined;
 }
 
 export class Cheetah<Connection> {
@@ -62,6 +66,7 @@ export class Cheetah<Connection> {
   private readonly context: HttpContext<Connection>;
   private readonly bodies: BlockAllocator;
   private readonly responses: BlockAllocator;
+  private readonly groups: PageGroups | null;
   private readonly graceTimer: number;
   private readonly connections: HttpConnection<Connection>[] = [];
   private readonly free: HttpConnection<Connection>[] = [];
@@ -112,6 +117,7 @@ export class Cheetah<Connection> {
       closing: false,
       recycle: (connection) => this.recycle(connection),
     };
+    this.groups = chosen.htmlGrouping ? this.groupPages(options.giveWay ?? giveWay) : null;
     this.graceTimer = timers.create(
       timers.addKind(() => this.abortAll()),
       0,
@@ -172,6 +178,7 @@ export class Cheetah<Connection> {
     if (context.closing) throw new TypeError('a Cheetah closes once');
     context.closing = true;
     this.listener?.close();
+    this.groups?.close();
     context.clock.look();
     context.timers.scheduleAfter(this.graceTimer, context.limits.graceUs);
     return new Promise((resolve) => {
@@ -179,6 +186,13 @@ export class Cheetah<Connection> {
       for (const connection of this.connections) connection.shutdown();
       context.wake();
     });
+  }
+
+  private groupPages(way: () => Promise<void>): PageGroups {
+    const { cache, bytes, limits, counters } = this.context;
+    const groups = new PageGroups({ cache, bytes, limits, counters, giveWay: way });
+    cache.onPage = (page, version) => groups.pageChecked(page, version);
+    return groups;
   }
 
   private accept(connection: Connection): TransportUser<Connection> {

@@ -22,6 +22,14 @@ const EVENT_NAMES = [
   'payloadBytesCopied',
   'bytesSummedAtLoad',
   'recordsReused',
+  'groupsRead',
+  'groupReads',
+  'groupHits',
+  'groupLate',
+  'groupWasted',
+  'groupPagesCut',
+  'groupMembersOver',
+  'groupBytesOver',
 ] as const;
 
 export type CheetahCounterName = (typeof EVENT_NAMES)[number] | `responses${number}`;
@@ -57,6 +65,18 @@ export const PAYLOAD_BYTES_COPIED = 16;
 export const BYTES_SUMMED_AT_LOAD = 17;
 /** Connections whose record had served one before. */
 export const RECORDS_REUSED = 18;
+/** Pages whose includes were looked for. */
+export const GROUPS_READ = 19;
+/** Files read because a page includes them, before anybody asked for them. */
+export const GROUP_READS = 20;
+/** First requests for such a file that found it in the cache; those that came while it was read; files that went unasked for. */
+export const GROUP_HITS = 21;
+export const GROUP_LATE = 22;
+export const GROUP_WASTED = 23;
+/** Pages longer than is looked through, members beyond the number, and beyond the bytes, of a group. */
+export const GROUP_PAGES_CUT = 24;
+export const GROUP_MEMBERS_OVER = 25;
+export const GROUP_BYTES_OVER = 26;
 
 /** By status: index of its counter. */
 const STATUS_INDEX = new Uint8Array(600);

@@ -14,7 +14,16 @@ import { beginGrid, bytesWithGrid, extendGrid, gridBehind } from '../../wire/sum
 import type { Responder } from '../http/response.ts';
 import { decodePath, directoryLocation } from '../http/target.ts';
 import { CachedFile, FileVersion } from './cached-file.ts';
-import { BYTES_SUMMED_AT_LOAD, type CheetahCounters, LOADED_BYTES, LOOKUPS, VERSIONS_LOADED } from './counters.ts';
+import {
+  BYTES_SUMMED_AT_LOAD,
+  type CheetahCounters,
+  GROUP_HITS,
+  GROUP_LATE,
+  GROUP_READS,
+  LOADED_BYTES,
+  LOOKUPS,
+  VERSIONS_LOADED,
+} from './counters.ts';
 import {
   type FileIdentity,
   type FileSource,
@@ -28,6 +37,7 @@ import {
   sameIdentity,
   sameVersion,
 } from './disk.ts';
+import type { ByteBudget } from './page-groups.ts';
 import {
   ENTRY_FILE,
   ENTRY_NEW,
@@ -68,6 +78,8 @@ export interface FileCacheOptions {
 export class FileCache {
   /** Lookups and loads that are running. */
   pending = 0;
+  /** Told when an HTML page that clients ask for has been checked and is in the cache. */
+  onPage: (page: PathEntry, version: FileVersion) => void = () => undefined;
   private readonly bytes: Bytes;
   private readonly versions: VersionStore;
   private readonly source: FileSource;
@@ -116,7 +128,7 @@ export class FileCache {
     const ageMs = (nowMs - entry.checkedMs) | 0;
     if (entry.kind === ENTRY_NEW || ageMs >= revalidateMs) return false;
     if (entry.kind === ENTRY_FILE && !isServable(entry.file)) return false;
-    if (ageMs * 2 >= revalidateMs && !entry.checking) this.startCheck(entry);
+    if (ageMs * 2 >= revalidateMs && !entry.checking) void this.startCheck(entry);
     return true;
   }
 
@@ -136,7 +148,11 @@ export class FileCache {
   /** Has `waiter.lookedUp` called, never before this returns, when the entry has been checked. */
   wait(entry: PathEntry, waiter: LookupWaiter): void {
     entry.waiters.push(waiter);
-    if (!entry.checking) this.startCheck(entry);
+    if (entry.budget !== null) {
+      entry.budget = null;
+      this.counters.increment(GROUP_LATE);
+    }
+    if (!entry.checking) void this.startCheck(entry);
     else if (((this.nowMs() - entry.checkBeganMs) | 0) >= this.limits.revalidateMs) entry.checkAgain = true;
   }
 
@@ -144,6 +160,36 @@ export class FileCache {
   cancel(entry: PathEntry, waiter: LookupWaiter): void {
     const index = entry.waiters.indexOf(waiter);
     if (index >= 0) entry.waiters.splice(index, 1);
+  }
+
+  // Groups (page-groups.ts).
+
+  /** The entry of a path that no request need have asked for. */
+  entryOf(key: Uint8Array, hash: number): PathEntry {
+    return this.find(key, 0, key.length, hash) ?? this.createEntry(key, 0, key.length, hash);
+  }
+
+  /**
+   * Has a path that nobody waits for looked up and its file read, if it is not in the cache yet and the budget allows it.
+   * Resolves when that is done; false when the file was too long.
+   */
+  async readAhead(entry: PathEntry, budget: ByteBudget): Promise<boolean> {
+    const missing = entry.kind === ENTRY_NEW || (entry.kind === ENTRY_FILE && !isServable(entry.file));
+    if (!missing || entry.checking) return true;
+    entry.budget = budget;
+    await this.startCheck(entry);
+    return !entry.passedOver;
+  }
+
+  /** Has an entry checked in the background when its age calls for it. */
+  refresh(entry: PathEntry): void {
+    if (!this.isFresh(entry, this.nowMs()) && !entry.checking) void this.startCheck(entry);
+  }
+
+  /** The first request for a file that was read ahead finds it here. */
+  noteGroupHit(file: CachedFile): void {
+    file.readAhead = false;
+    this.counters.increment(GROUP_HITS);
   }
 
   /** Forgets everything; what is being sent is released by those who send it. */
@@ -155,34 +201,39 @@ export class FileCache {
     for (const file of [...this.files.values()]) this.versions.dropCurrent(file);
   }
 
-  private startCheck(entry: PathEntry): void {
+  private startCheck(entry: PathEntry): Promise<void> {
     entry.checking = true;
     entry.checkBeganMs = this.nowMs();
     this.pending++;
     this.counters.increment(LOOKUPS);
-    void this.check(entry);
+    return this.check(entry);
   }
 
   private async check(entry: PathEntry): Promise<void> {
     try {
       do {
         entry.checkAgain = false;
+        entry.passedOver = false;
         entry.checkBeganMs = this.nowMs();
         await this.checkOnce(entry);
         entry.checkedMs = entry.checkBeganMs;
-      } while (entry.checkAgain);
+        // Somebody may have come to wait for what was too long to read ahead.
+      } while (entry.checkAgain || (entry.passedOver && entry.waiters.length > 0));
     } catch (error) {
       this.log.error({ error, path: entry.segments.join('/') }, 'lookup failed');
       this.refuse(entry, 500);
     }
     entry.checking = false;
     this.pending--;
-    const { waiters } = entry;
+    const { waiters, budget } = entry;
     entry.waiters = [];
+    entry.budget = null;
     for (const waiter of waiters) waiter.lookedUp(entry);
     // Nobody finds it any more: it must not keep its file.
     if (!entry.inTable && !entry.checking) this.detach(entry);
     this.wake();
+    const version = entry.file?.version ?? null;
+    if (budget === null && version !== null && version.file.isPage) this.onPage(entry, version);
   }
 
   private async checkOnce(entry: PathEntry): Promise<void> {
@@ -204,6 +255,8 @@ export class FileCache {
   }
 
   private async checkFile(entry: PathEntry, found: Found, identity: FileIdentity): Promise<void> {
+    entry.passedOver = entry.budget !== null && !entry.budget.take(identity.bytes);
+    if (entry.passedOver) return;
     const file = this.fileFor(found.realPath);
     this.attach(entry, file);
     // A load that was already running may have begun before the file became what was found.
@@ -215,6 +268,10 @@ export class FileCache {
         this.pending++;
       }
       status = await file.loading;
+      if (entry.budget !== null && file.version !== null) {
+        file.readAhead = true;
+        this.counters.increment(GROUP_READS);
+      }
     }
     if (status !== 0) this.refuse(entry, status);
     else entry.kind = ENTRY_FILE;

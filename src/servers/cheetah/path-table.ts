@@ -7,6 +7,7 @@
 import { type Bytes, int32At, u8 } from '../../wire/bytes.ts';
 import type { TargetPath } from '../http/target.ts';
 import type { CachedFile } from './cached-file.ts';
+import type { ByteBudget } from './page-groups.ts';
 
 /** Not looked up yet. */
 export const ENTRY_NEW = 0;
@@ -46,6 +47,10 @@ export class PathEntry {
   /** The running lookup began too long ago for somebody who waits: another one follows. */
   checkAgain = false;
   waiters: LookupWaiter[] = [];
+  /** The running lookup is for a group, and nobody waits for it: what it may read. */
+  budget: ByteBudget | null = null;
+  /** The latest lookup left the file unread: the budget was too small. */
+  passedOver = false;
   /** Asked for since a newcomer last looked for a place. */
   used = false;
   inTable = false;

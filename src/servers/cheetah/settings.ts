@@ -20,6 +20,16 @@ export interface CheetahLimits extends RequestLimits {
   /** Without `mergedCache`: memory for all copies of bodies being sent, and for that of one connection. */
   readonly sendMemoryBytes: number;
   readonly sendBufferBytes: number;
+  /** Of an HTML page, what is looked through for what it includes. */
+  readonly groupPageBytes: number;
+  /** Files of a page's group, and bytes read for it. */
+  readonly groupMembers: number;
+  readonly groupBytes: number;
+  /** Files read for groups at one time, and those that may wait for it. */
+  readonly groupReads: number;
+  readonly groupQueue: number;
+  /** Pages whose groups are remembered. */
+  readonly maxGroups: number;
   /** Longest request body that is read over, framing included. */
   readonly maxBodyBytes: number;
   /** Time for a request's head to arrive, and for its body. */
@@ -50,6 +60,12 @@ export const DEFAULT_LIMITS: CheetahLimits = {
   streamChunkBytes: 256 * 1024,
   sendMemoryBytes: 64 * 1024 * 1024,
   sendBufferBytes: 256 * 1024,
+  groupPageBytes: 256 * 1024,
+  groupMembers: 64,
+  groupBytes: 8 * 1024 * 1024,
+  groupReads: 8,
+  groupQueue: 1024,
+  maxGroups: 1024,
   maxBodyBytes: 64 * 1024,
   headTimeoutUs: 30_000_000,
   idleTimeoutUs: 60_000_000,

@@ -9,7 +9,7 @@ import type { BlockAllocator } from '../../runtime/block-allocator.ts';
 import type { RegionOwner } from '../../tcp/tcb.ts';
 import type { Responder } from '../http/response.ts';
 import type { CachedFile, FileVersion } from './cached-file.ts';
-import { type CheetahCounters, VERSIONS_EVICTED } from './counters.ts';
+import { type CheetahCounters, GROUP_WASTED, VERSIONS_EVICTED } from './counters.ts';
 
 export class VersionStore implements RegionOwner {
   /** Versions that hold memory. */
@@ -62,6 +62,10 @@ export class VersionStore implements RegionOwner {
   dropCurrent(file: CachedFile): void {
     const { version } = file;
     if (version === null) return;
+    if (file.readAhead) {
+      file.readAhead = false;
+      this.counters.increment(GROUP_WASTED);
+    }
     file.version = null;
     this.release(version.token);
   }

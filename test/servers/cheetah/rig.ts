@@ -11,6 +11,7 @@ import { VirtualClock } from '../../../src/runtime/virtual-clock.ts';
 import { Cheetah } from '../../../src/servers/cheetah/cheetah.ts';
 import type { FileSource } from '../../../src/servers/cheetah/disk.ts';
 import type { CheetahLimits } from '../../../src/servers/cheetah/settings.ts';
+import type { Specialisations } from '../../../src/servers/cheetah/specialisations.ts';
 import { type FakeConnection, FakeTransport } from '../fake-transport.ts';
 
 const MIB = 1024 * 1024;
@@ -31,6 +32,7 @@ process.once('exit', () => {
 export interface RigOptions {
   files?: Record<string, string | Uint8Array>;
   limits?: Partial<CheetahLimits>;
+  specialisations?: Partial<Specialisations>;
   source?: FileSource;
   log?: Log;
 }
@@ -69,6 +71,7 @@ export class Rig {
         requestMemoryBytes: MIB,
         ...options.limits,
       },
+      specialisations: options.specialisations,
       source: options.source,
     });
     this.cheetah.start();
