@@ -116,8 +116,9 @@ export function mergeReports(reports: readonly Report[]): Report {
     latencies.add(Latencies.decode(report.histogram, report.latencyMs.min, report.latencyMs.max));
   }
   const startMs = Math.min(...reports.map((report) => Date.parse(report.startedAt)));
-  const endMs = Math.max(...reports.map((report) => Date.parse(report.startedAt) + report.durationSeconds * 1000));
-  const durationSeconds = (endMs - startMs) / 1000;
+  const durationSeconds = Math.max(
+    ...reports.map((report) => (Date.parse(report.startedAt) - startMs) / 1000 + report.durationSeconds),
+  );
   const sum = (value: (report: Report) => number): number =>
     reports.reduce((total, report) => total + value(report), 0);
   const worst =

@@ -178,6 +178,10 @@ export class ResponseParser {
   private readText(bytes: Bytes, at: number, end: number): number {
     let i = at;
     while (i < end) {
+      const skipped = this.skipPlain(bytes, i, Math.min(end, i + this.headLeft)) - i;
+      this.headLeft -= skipped;
+      i += skipped;
+      if (i === end) return i;
       if (this.headLeft-- === 0) {
         this.state = BROKEN;
         return i;
@@ -185,6 +189,19 @@ export class ResponseParser {
       this.readByte(u8(bytes, i++));
       const { state } = this;
       if (state >= DONE || state === BODY_LENGTH || state === CHUNK_DATA || state === BODY_CLOSE) return i;
+    }
+    return i;
+  }
+
+  /** Passes over what says nothing about where the response ends: most of a head. */
+  private skipPlain(bytes: Bytes, at: number, end: number): number {
+    const { state } = this;
+    let i = at;
+    if (state === REASON || (state === VALUE && this.field === 0)) {
+      while (i < end && u8(bytes, i) !== LF && u8(bytes, i) !== CR) i++;
+    } else if (state === NAME && this.possible === 0) {
+      while (i < end && isTokenByte(u8(bytes, i))) i++;
+      this.position += i - at;
     }
     return i;
   }
