@@ -47,7 +47,7 @@ export function summarize(what: string, profile: CpuProfile, busySeconds: number
 }
 
 /** Time in which the profiled thread was not idle. */
-export function activeSeconds(profile: CpuProfile): number {
+function activeSeconds(profile: CpuProfile): number {
   const idle = new Set(
     profile.nodes.filter(({ callFrame }) => callFrame.functionName === '(idle)').map(({ id }) => id),
   );

@@ -9,7 +9,7 @@ import { Lab } from '../lab.ts';
 import { Load, type LoadResult } from '../load.ts';
 import type { CpuProfile } from '../profile.ts';
 import { scriptPath, startNginxEverywhere } from '../servers.ts';
-import { activeSeconds, summarize } from './buckets.ts';
+import { summarize } from './buckets.ts';
 import type { Context, CoreTime, Rounds } from './context.ts';
 import { FORWARDER_NAMES, type Forwarder, startForwarder } from './forwarders.ts';
 import type { ProfileSummary } from './shapes.ts';
@@ -107,7 +107,7 @@ export class ForwarderBench {
       await Promise.race([gone, delay(PATIENCE_MS)]);
     }
     const profile = JSON.parse(readFileSync(join(this.directory, name), 'utf8')) as CpuProfile;
-    return summarize(`forward, ${workload}`, profile, Math.max(time.serverSeconds, activeSeconds(profile)));
+    return summarize(`forward, ${workload}`, profile, time.serverSeconds);
   }
 }
 

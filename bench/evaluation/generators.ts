@@ -7,6 +7,9 @@ import type { Lab } from '../lab.ts';
 import { Load } from '../load.ts';
 import type { CpuProfile } from '../profile.ts';
 import { cliArguments } from '../servers.ts';
+import { summarize } from './buckets.ts';
+import type { Context } from './context.ts';
+import type { ProfileSummary } from './shapes.ts';
 import type { Mode } from './sweep.ts';
 
 /** What is asked for, and how it is reached by the kernel's sockets and from webswamp's own device. */
@@ -91,15 +94,17 @@ export class Generators {
     return this.runSwamp(target.swampSpace, target.swampUrl, [...network, ...switches], seconds, node);
   }
 
-  /** A profile of webswamp's process over a whole run, start and end of the process included. */
-  async profileSwamp(target: Target, mode: Mode, seconds: number): Promise<CpuProfile> {
+  /** Where the time of webswamp's process goes over a whole run, start and end of the process included. */
+  async summarizeProfile(context: Context, target: Target, mode: Mode, what: string): Promise<ProfileSummary> {
     const name = `swamp-${this.runs++}.cpuprofile`;
     const node = [
       ...['--cpu-prof', `--cpu-prof-dir=${this.directory}`, `--cpu-prof-name=${name}`],
       ...['--cpu-prof-interval', SAMPLING_INTERVAL_US],
     ];
-    await this.swamp(target, modeSwitches(mode), seconds, node);
-    return JSON.parse(readFileSync(join(this.directory, name), 'utf8')) as CpuProfile;
+    const seconds = context.options.seconds + 1;
+    const { time } = await context.timed(() => this.swamp(target, modeSwitches(mode), seconds, node));
+    const profile = JSON.parse(readFileSync(join(this.directory, name), 'utf8')) as CpuProfile;
+    return summarize(what, profile, time.clientSeconds);
   }
 
   private swampSockets(target: Target, mode: Mode, seconds: number): Promise<Report> {

@@ -1,4 +1,6 @@
 /** The sections of the evaluation: how each is measured, and what is shown of it. */
+import { type AttributionData, measureAttribution } from './attribution.ts';
+import { presentAttribution } from './attribution-report.ts';
 import type { Context } from './context.ts';
 import { type ForwarderData, measureForwarder } from './forwarder.ts';
 import { presentForwarder } from './forwarder-report.ts';
@@ -21,6 +23,11 @@ export const SECTIONS: Readonly<Partial<Record<SectionName, Section>>> = {
     title: 'Cheetah: size sweep',
     measure: measureSweep,
     present: (data) => presentSweep(data as SweepData),
+  },
+  attribution: {
+    title: 'What each specialisation is worth',
+    measure: measureAttribution,
+    present: (data) => presentAttribution(data as AttributionData),
   },
   webswamp: {
     title: 'webswamp and other load generators',

@@ -8,7 +8,6 @@ import { childrenOf } from '../machine.ts';
 import { createHttpLab } from '../network.ts';
 import { type RunningServer, startNginxEverywhere, startServer } from '../servers.ts';
 import { median } from '../statistics.ts';
-import { activeSeconds, summarize } from './buckets.ts';
 import type { Context, CoreTime, Rounds } from './context.ts';
 import { type Generated, Generators, prepareSwampDevice, SWAMP_HOST_ADDRESS, type Target } from './generators.ts';
 import type { ProfileSummary } from './shapes.ts';
@@ -103,12 +102,9 @@ async function measureGenerators(
     const { requests, errors, requestsPerSecond } = result;
     return { requests, errors, requestsPerSecond, time };
   });
-  const profile = await context.attempt('webswamp', `${where}, profile`, async () => {
-    const action = () => generators.profileSwamp(target, mode, seconds + 1);
-    const { result, time } = await context.timed(action);
-    const busy = Math.max(time.clientSeconds, activeSeconds(result));
-    return summarize(`webswamp against ${where}`, result, busy);
-  });
+  const profile = await context.attempt('webswamp', `${where}, profile`, () =>
+    generators.summarizeProfile(context, target, mode, `webswamp against ${where}`),
+  );
   return { server: server.name, mode, samples, profile };
 }
 
