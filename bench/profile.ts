@@ -19,6 +19,8 @@ export interface ProfileNode {
 
 /** As the inspector's `Profiler.stop` gives it; `timeDeltas[i]` microseconds lie before `samples[i]`. */
 export interface CpuProfile {
+  /** Of the monotonic clock, microseconds. */
+  readonly startTime: number;
   readonly nodes: readonly ProfileNode[];
   readonly samples?: readonly number[];
   readonly timeDeltas?: readonly number[];

@@ -1,6 +1,7 @@
 /** A V8 profile as buckets: the parts of the house that processor time is spent in. */
 import { type CallFrame, type CpuProfile, isNative, sharesOf } from '../profile.ts';
 import { sum } from '../statistics.ts';
+import type { CoreTime } from './context.ts';
 import type { Bucket, ProfileSummary } from './shapes.ts';
 
 export const BUCKETS = [
@@ -34,16 +35,32 @@ const DRIVER = /\/driver\//;
 const SYSTEM_CALLS = /\/(?:driver|runtime\/syscalls|runtime\/reactor)/;
 
 /**
- * Where the time of a program went, and what part of `busySeconds`, the time that its core was busy by the kernel's count
- * meanwhile, the buckets with a name come to.
+ * Where the time of a program went between two moments, and what part of `busySeconds`, the time that its core was busy by
+ * the kernel's count meanwhile, the buckets with a name come to.
  */
-export function summarize(what: string, profile: CpuProfile, busySeconds: number): ProfileSummary {
-  const shares = sharesOf(profile, bucketOf);
+export function summarize(what: string, profile: CpuProfile, time: CoreTime, busySeconds: number): ProfileSummary {
+  const inside = cut(profile, time);
+  const shares = sharesOf(inside, bucketOf);
   const named = sum(shares.filter(({ name }) => name !== REST).map(({ part }) => part));
   const order: readonly string[] = [...BUCKETS, REST];
   const buckets: Bucket[] = [...shares].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
-  const seconds = activeSeconds(profile);
-  return { what, buckets, explained: busySeconds > 0 ? Math.min(named, (named * seconds) / busySeconds) : named };
+  const explained = (named * activeSeconds(inside)) / Math.max(busySeconds, Number.EPSILON);
+  return { what, buckets, explained: Math.min(named, explained) };
+}
+
+/** The samples between two moments: without the start and the end of the program. */
+function cut(profile: CpuProfile, { fromUs, toUs }: CoreTime): CpuProfile {
+  const samples: number[] = [];
+  const timeDeltas: number[] = [];
+  let nowUs = profile.startTime;
+  profile.samples?.forEach((id, i) => {
+    const delta = profile.timeDeltas?.[i] ?? 0;
+    nowUs += delta;
+    if (nowUs < fromUs || nowUs > toUs) return;
+    samples.push(id);
+    timeDeltas.push(delta);
+  });
+  return { ...profile, samples, timeDeltas };
 }
 
 /** Time in which the profiled thread was not idle. */

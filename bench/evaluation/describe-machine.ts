@@ -22,16 +22,18 @@ export interface MachineDescription {
   readonly peers: Readonly<Record<string, string>>;
 }
 
-const VERSIONS: readonly (readonly [peer: string, command: string, args: readonly string[]])[] = [
-  ['nginx', 'nginx', ['-v']],
-  ['lighttpd', 'lighttpd', ['-v']],
-  ['haproxy', 'haproxy', ['-v']],
-  ['wrk', 'wrk', ['-v']],
-  ['h2load', 'h2load', ['--version']],
-  ['ab', 'ab', ['-V']],
-  ['nft', 'nft', ['--version']],
-  ['perf', 'perf', ['--version']],
+/** Commands, how they say their version, and the Debian packages they come from. */
+const COMMANDS: readonly (readonly [command: string, args: readonly string[], debianPackage: string])[] = [
+  ['nginx', ['-v'], 'nginx libnginx-mod-stream'],
+  ['lighttpd', ['-v'], 'lighttpd'],
+  ['haproxy', ['-v'], 'haproxy'],
+  ['wrk', ['-v'], 'wrk'],
+  ['h2load', ['--version'], 'nghttp2-client'],
+  ['ab', ['-V'], 'apache2-utils'],
+  ['nft', ['--version'], 'nftables'],
+  ['perf', ['--version'], 'linux-perf'],
 ];
+const MISSING = 'not installed';
 const NPM_PEERS = ['sirv', 'autocannon'];
 
 export function describeMachine(serverCore: number, clientCore: number): MachineDescription {
@@ -51,17 +53,25 @@ export function describeMachine(serverCore: number, clientCore: number): Machine
     clockSource: read('/sys/devices/system/clocksource/clocksource0/current_clocksource'),
     loadAverage: read('/proc/loadavg'),
     peers: {
-      ...Object.fromEntries(VERSIONS.map(([peer, command, args]) => [peer, versionOf(command, args)])),
+      ...Object.fromEntries(COMMANDS.map(([command, args]) => [command, versionOf(command, args)])),
       ...npmPeers(),
     },
   };
+}
+
+/** A sentence on what the evaluation would like to have and goes on without. */
+export function warnOfMissingPeers(): string | undefined {
+  const missing = COMMANDS.filter(([command, args]) => versionOf(command, args) === MISSING);
+  if (missing.length === 0) return undefined;
+  const commands = missing.map(([command]) => command).join(', ');
+  return `Without ${commands}; they come with apt-get install ${missing.map(([, , debianPackage]) => debianPackage).join(' ')}.`;
 }
 
 function npmPeers(): Record<string, string> {
   return Object.fromEntries(
     NPM_PEERS.map((name) => {
       const text = read(new URL(`../../../node_modules/${name}/package.json`, import.meta.url));
-      return [name, /"version":\s*"([^"]+)"/.exec(text)?.[1] ?? 'not installed'];
+      return [name, /"version":\s*"([^"]+)"/.exec(text)?.[1] ?? MISSING];
     }),
   );
 }
@@ -72,7 +82,7 @@ function versionOf(command: string, args: readonly string[]): string {
     timeout: 5000,
     env: { ...process.env, PATH: searchPath() },
   });
-  if (error !== undefined) return 'not installed';
+  if (error !== undefined) return MISSING;
   return /\d+\.\d+[\w.+-]*/.exec(`${stdout}${stderr}`)?.[0] ?? 'installed';
 }
 

@@ -33,6 +33,7 @@ export interface ForwarderData {
 
 const SMALL_BYTES = 100;
 const BULK_BYTES = 10_000_000;
+const QUICK_BULK_BYTES = 1_000_000;
 const BULK_CONNECTIONS = 8;
 const SPACES = ['client', 'forwarder', 'server'];
 
@@ -65,10 +66,14 @@ export class ForwarderBench {
     const directory = context.directory();
     const site = join(directory, 'documents');
     mkdirSync(site);
-    const documents = writeDocuments(site, [SMALL_BYTES, BULK_BYTES]);
+    const documents = writeDocuments(site, [SMALL_BYTES, context.options.quick ? QUICK_BULK_BYTES : BULK_BYTES]);
     for (const space of SPACES) prepareSpace(lab, space);
     startNginxEverywhere(lab, site, join(directory, 'nginx'), { core: context.clientCore });
     return new ForwarderBench(context, lab, directory, documents);
+  }
+
+  get bulkBytes(): number {
+    return this.documents.bulk.bytes;
   }
 
   async check(forwarder: Forwarder): Promise<void> {
@@ -99,7 +104,8 @@ export class ForwarderBench {
       '200',
     ];
     const forwarder = await startForwarder(this.lab, 'forward', index, this.directory, { node });
-    const { time } = await this.context.timed(() => this.measure(forwarder, workload));
+    const { seconds } = this.context.options;
+    const { time } = await this.context.timedInside(seconds, () => this.measure(forwarder, workload));
     const { child } = forwarder;
     if (child !== null) {
       const gone = once(child, 'exit');
@@ -107,7 +113,7 @@ export class ForwarderBench {
       await Promise.race([gone, delay(PATIENCE_MS)]);
     }
     const profile = JSON.parse(readFileSync(join(this.directory, name), 'utf8')) as CpuProfile;
-    return summarize(`forward, ${workload}`, profile, time.serverSeconds);
+    return summarize(`forward, ${workload}`, profile, time, time.serverSeconds);
   }
 }
 
@@ -135,5 +141,5 @@ export async function measureForwarder(context: Context): Promise<ForwarderData>
   }
   await context.release(bench.lab);
   const { connections } = context.options;
-  return { parties: FORWARDER_NAMES, connections, bulkBytes: BULK_BYTES, samples, profiles };
+  return { parties: FORWARDER_NAMES, connections, bulkBytes: bench.bulkBytes, samples, profiles };
 }

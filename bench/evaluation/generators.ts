@@ -102,9 +102,10 @@ export class Generators {
       ...['--cpu-prof-interval', SAMPLING_INTERVAL_US],
     ];
     const seconds = context.options.seconds + 1;
-    const { time } = await context.timed(() => this.swamp(target, modeSwitches(mode), seconds, node));
+    const action = () => this.swamp(target, modeSwitches(mode), seconds, node);
+    const { time } = await context.timedInside(seconds, action);
     const profile = JSON.parse(readFileSync(join(this.directory, name), 'utf8')) as CpuProfile;
-    return summarize(what, profile, time.clientSeconds);
+    return summarize(what, profile, time, time.clientSeconds);
   }
 
   private swampSockets(target: Target, mode: Mode, seconds: number): Promise<Report> {

@@ -46,7 +46,7 @@ export function printBars(bars: readonly Bar[]): void {
 function readPart(output: string, name: SectionName): Part[] {
   const section = SECTIONS[name];
   const path = join(output, FOLDER, `${name}.json`);
-  if (section === undefined || !existsSync(path)) return [];
+  if (!existsSync(path)) return [];
   const record = JSON.parse(readFileSync(path, 'utf8')) as SectionRecord;
   return [
     { name, title: section.title, record, presentation: record.data === null ? NOTHING : section.present(record.data) },

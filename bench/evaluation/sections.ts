@@ -5,6 +5,7 @@ import type { Context } from './context.ts';
 import { type ForwarderData, measureForwarder } from './forwarder.ts';
 import { presentForwarder } from './forwarder-report.ts';
 import type { SectionName } from './options.ts';
+import { measureSemantics, presentSemantics, type SemanticsData } from './semantics.ts';
 import type { Presentation } from './shapes.ts';
 import { measureSweep, type SweepData } from './sweep.ts';
 import { presentSweep } from './sweep-report.ts';
@@ -18,7 +19,7 @@ export interface Section {
   present(data: unknown): Presentation;
 }
 
-export const SECTIONS: Readonly<Partial<Record<SectionName, Section>>> = {
+export const SECTIONS: Readonly<Record<SectionName, Section>> = {
   sweep: {
     title: 'Cheetah: size sweep',
     measure: measureSweep,
@@ -38,5 +39,10 @@ export const SECTIONS: Readonly<Partial<Record<SectionName, Section>>> = {
     title: 'The forwarder and its peers',
     measure: measureForwarder,
     present: (data) => presentForwarder(data as ForwarderData),
+  },
+  semantics: {
+    title: 'Semantics behind a forwarder',
+    measure: measureSemantics,
+    present: (data) => presentSemantics(data as SemanticsData),
   },
 };

@@ -107,7 +107,10 @@ export async function checkAnswers(lab: Lab, server: RunningServer, document: Do
   if (document === undefined) return;
   const url = await offer(server, document);
   const place = { space: 'client', core: lab.clientCore, patienceMs: CHECK_PATIENCE_MS } as const;
-  const output = await lab.run(place, process.execPath, [scriptPath('fetch.js'), url]);
+  const output = await lab.run(place, process.execPath, [scriptPath('fetch.js'), url]).catch((error: unknown) => {
+    const { exitCode } = server.child;
+    throw exitCode === null ? error : new Error(`it has ended with ${exitCode}`);
+  });
   const { status, bytes, sha256 } = JSON.parse(output) as Fetched;
   if (status !== 200 || bytes !== document.bytes || sha256 !== document.sha256) {
     throw new Error(`${server.name} answers ${url} with ${status}, ${bytes} bytes: not the document`);
@@ -189,7 +192,7 @@ export class SweepBench {
         await control.startProfile();
         const { time } = await this.context.timed(() => delay(seconds * 1000));
         const profile = await control.stopProfile();
-        return summarize(`${server.name}, ${document.label}, ${mode}`, profile, time.serverSeconds);
+        return summarize(`${server.name}, ${document.label}, ${mode}`, profile, time, time.serverSeconds);
       })(),
     ]);
     return summary;
