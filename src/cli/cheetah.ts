@@ -15,8 +15,10 @@ import {
   readInteger,
   UsageError,
 } from './arguments.ts';
+import { cheetahSockets } from './cheetah-sockets.ts';
 import { hostCounters, logCounters, printCountersOnSignal } from './counters.ts';
 import { onStopSignal } from './signals.ts';
+import { readHostAddress, readLogLevel, refuseWithSockets, type SocketOptions } from './socket-options.ts';
 import { readSpecialisations, SPECIALISATION_ARGUMENTS, SPECIALISATION_HELP } from './specialisations.ts';
 
 export const CHEETAH_SUMMARY = 'serve the files of a directory over HTTP';
@@ -28,6 +30,8 @@ Serves the files of a directory over HTTP from a TCP/IP stack of its own.
   --root DIR              the directory to serve
   --port PORT             TCP port (default 80)
   --cache-size MIB        memory for file contents (default 256)
+  --sockets               use the kernel's sockets instead: the same program, for comparison; --address is then
+                          where it listens (default 0.0.0.0), and nothing else of the network is ours to choose
 ${NETWORK_HELP}
   --help                  this text
 
@@ -42,6 +46,7 @@ const ARGUMENTS = {
   root: { type: 'string' },
   port: { type: 'string', default: '80' },
   'cache-size': { type: 'string', default: '256' },
+  sockets: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 
@@ -60,6 +65,10 @@ export function cheetah(args: readonly string[]): void {
   const port = readInteger('port', values.port, 1, 65_535);
   const cacheBytes = readInteger('cache-size', values['cache-size'], 1, MAX_CACHE_MIB) * MIB;
   const specialisations = readSpecialisations(values);
+  if (values.sockets === true) {
+    cheetahSockets({ root, port, cacheBytes, specialisations, ...readSocketOptions(values) });
+    return;
+  }
   const network = { ...networkOptions(values), pollUs: specialisations.polling ? undefined : 0 };
   const host = openHost('cheetah', network, tcpSettingsOf(specialisations));
   let server: Cheetah<Tcb>;
@@ -76,9 +85,9 @@ export function cheetah(args: readonly string[]): void {
     process.exit(EXIT_FAILURE);
   };
   host.start();
-  announce(host, root, port);
   const counters = () => ({ cheetah: server.snapshot(), ...hostCounters(host) });
   printCountersOnSignal(counters);
+  announce(host, root, port);
   onStopSignal(async () => {
     await server.close();
     logCounters(host, counters());
@@ -107,6 +116,12 @@ function createServer(
     cacheBytes,
     specialisations,
   });
+}
+
+/** What of the network's options means something to sockets; the others are refused. */
+function readSocketOptions(values: ReturnType<typeof parseArguments<typeof ARGUMENTS>>): SocketOptions {
+  refuseWithSockets(values, Object.keys(NETWORK_ARGUMENTS), ['address', 'log-level']);
+  return { host: readHostAddress(values.address), logLevel: readLogLevel(values['log-level']) };
 }
 
 function readRoot(root: string | undefined): string {

@@ -5,7 +5,9 @@ import type { OpenOptions } from '../host/options.ts';
 import { BALANCES, type Endpoint, MODES, type Service } from '../servers/forwarder/settings.ts';
 import { type Cidr, formatIpv4, maskOf, parseCidr, parseIpv4 } from '../wire/address.ts';
 import { NETWORK_ARGUMENTS, NETWORK_HELP, parseArguments, readInteger, readOrder, UsageError } from './arguments.ts';
+import { forwardSockets } from './forward-sockets.ts';
 import { onStopSignal } from './signals.ts';
+import { readLogLevel, refuseWithSockets } from './socket-options.ts';
 
 export const FORWARD_SUMMARY = 'send TCP connections on to backends';
 
@@ -19,6 +21,7 @@ Sends TCP connections on to backends, segment by segment: each end has the other
                           routed: they see the client's own, and have their way back through the forwarder
   --balance HOW           round-robin (default) or least-connections
   --max-flows NUMBER      connections at a time (default 65536)
+  --sockets               use the kernel's sockets instead, two for each connection: a proxy that ends TCP, for comparison
 ${NETWORK_HELP.replace('(default warn)', '(default info, with a line for every flow)')}
   --help                  this text
 
@@ -42,6 +45,7 @@ const ARGUMENTS = {
   mode: { type: 'string', default: 'nat' },
   balance: { type: 'string', default: 'round-robin' },
   'max-flows': { type: 'string', default: '65536' },
+  sockets: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 
@@ -62,6 +66,17 @@ export function forward(args: readonly string[]): void {
   const mode = readChoice('mode', values.mode, MODES);
   const balance = readChoice('balance', values.balance, BALANCES);
   const maxFlows = readInteger('max-flows', values['max-flows'], 1, MAX_FLOWS);
+  if (values.sockets === true) {
+    if (mode !== 'nat') throw new UsageError(`--mode ${mode}: with --sockets backends see the proxy's address.`);
+    refuseWithSockets(values, Object.keys(NETWORK_ARGUMENTS), ['log-level']);
+    forwardSockets({
+      services,
+      balance,
+      maxConnections: maxFlows,
+      logLevel: readLogLevel(values['log-level'] ?? 'info'),
+    });
+    return;
+  }
   const host = openForwardHost({ networks: readNetworks(values), services, mode, balance, limits: { maxFlows } });
   host.onDeviceFailure = (failure) => {
     console.error(`exonet: ${failure.message}`);

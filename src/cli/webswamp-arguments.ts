@@ -27,6 +27,7 @@ const ARGUMENTS = {
   'no-checksum': { type: 'boolean' },
   'no-reuse': { type: 'boolean' },
   'no-single-filter': { type: 'boolean' },
+  'no-polling': { type: 'boolean' },
   sockets: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
@@ -38,6 +39,7 @@ const STACK_OPTIONS = [
   'no-packet-merging',
   'no-checksum',
   'no-single-filter',
+  'no-polling',
 ] as const;
 
 type Values = ReturnType<typeof parseWithOperands<typeof ARGUMENTS>>['values'];
@@ -50,6 +52,8 @@ export interface Choice {
   readonly request: RequestOptions;
   readonly plan: SwampPlan;
   readonly tcpSettings: Partial<TcpSettings>;
+  /** Look for frames for a while before sleeping. */
+  readonly polls: boolean;
   readonly sources: string | undefined;
   /** Milliseconds since 1970; undefined for at once. */
   readonly startAtMs: number | undefined;
@@ -90,6 +94,7 @@ export function readChoice(args: readonly string[]): Choice | undefined {
       reuseRecords: values['no-reuse'] !== true,
       maxConnections: plan.connections + SPARE_CONNECTIONS,
     },
+    polls: values['no-polling'] !== true,
     sources: values.sources,
     startAtMs: values['start-at'] === undefined ? undefined : readTime(values['start-at']),
     json: values.json,

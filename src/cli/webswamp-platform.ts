@@ -1,7 +1,7 @@
 /** What webswamp's engine runs on: our own stack on a device, or, for comparison, the kernel's sockets. */
 import { openHost } from '../host/open.ts';
 import { MonotonicClock } from '../runtime/clock.ts';
-import { Reactor } from '../runtime/reactor.ts';
+import { REACTOR_EMPTY_POLL_US, Reactor } from '../runtime/reactor.ts';
 import { TimerWheel } from '../runtime/timer-wheel.ts';
 import { TurnClock } from '../runtime/turn-clock.ts';
 import { SocketClient, type SocketConnection } from '../servers/webswamp/socket-client.ts';
@@ -22,6 +22,8 @@ export interface Platform<Connection> {
   readonly timers: TimerWheel;
   readonly memory: { readonly bytes: Uint8Array; allocate(bytes: number): number };
   readonly wake: () => void;
+  /** Time so far in which it looked for frames and found none, microseconds: it could have worked. */
+  polledUs(): number;
   /** Whether the first connections may be opened; asked again and again until then. */
   isReady(): boolean;
   counters(): Record<string, Record<string, number>>;
@@ -31,7 +33,7 @@ export interface Platform<Connection> {
 
 /** Throws `OptionError` or `DeviceError`. */
 export function openStack(choice: Choice): Platform<Tcb> {
-  const options = { ...networkOptions(choice.values), sources: choice.sources };
+  const options = { ...networkOptions(choice.values), sources: choice.sources, pollUs: choice.polls ? undefined : 0 };
   const host = openHost('webswamp', options, choice.tcpSettings);
   const { arena, stack, tcp, kernel, device } = host;
   host.onDeviceFailure = (failure) => {
@@ -47,6 +49,7 @@ export function openStack(choice: Choice): Platform<Tcb> {
     timers: stack.timers,
     memory: arena,
     wake: () => stack.wake(),
+    polledUs: () => host.reactor.counters.values[REACTOR_EMPTY_POLL_US] as number,
     isReady: () => {
       const found = transport.findServer();
       stack.wake();
@@ -59,6 +62,7 @@ export function openStack(choice: Choice): Platform<Tcb> {
         filters: stack.environment.claimed,
         connectionFilters: transport instanceof FilteringTcpClient ? transport.filtersClaimed : 0,
       },
+      reactor: host.reactor.counters.snapshot(),
       exokernel: kernel.counters.snapshot(),
       device: { ...device.counters },
       drops: Object.fromEntries(Object.entries(stack.drops.snapshot()).filter(([, count]) => count > 0)),
@@ -105,6 +109,7 @@ export function openSockets(choice: Choice): Platform<SocketConnection> {
       },
     },
     wake: () => reactor.wake(),
+    polledUs: () => 0,
     isReady: () => true,
     counters: () => ({ sockets: { ...transport.counters } }),
     start: () => reactor.start(),

@@ -1,5 +1,6 @@
 /** `exonet webswamp`: loads an HTTP server from a stack of its own, and says what came of it. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { Latencies } from '../servers/webswamp/latency.ts';
 import { createReport, mergeReports, REPORT_VERSION, type Report } from '../servers/webswamp/report.ts';
 import { prepareRequest } from '../servers/webswamp/request.ts';
 import { Webswamp } from '../servers/webswamp/webswamp.ts';
@@ -42,6 +43,7 @@ Specialisations, on unless they are turned off (--no-checksum, which trusts what
   --copy                  copy what arrives, as reading a socket does, instead of counting it where it lies
   --no-reuse              make records of connections anew
   --no-single-filter      claim a packet filter for each connection
+  --no-polling            sleep until a frame arrives
   --no-checksum           do not look at TCP checksums of what arrives
   --sockets               use the kernel's sockets instead: the same program, for comparison
 
@@ -66,7 +68,8 @@ export function webswamp(args: readonly string[]): void {
     console.log(HELP);
     return;
   }
-  if (choice.json !== undefined) writeFileSync(choice.json, '');
+  // Now, and not after the run, is the time to find out that it cannot be written.
+  if (choice.json !== undefined) appendFileSync(choice.json, '');
   if (choice.values.sockets === true) run(openSockets(choice), choice);
   else run(openStack(choice), choice);
 }
@@ -76,16 +79,22 @@ function run<Connection>(platform: Platform<Connection>, choice: Choice): void {
   const swamp = new Webswamp({ ...platform, plan, request: prepareRequest(platform.memory, choice.request) });
   const progress = new Progress(process.stdout);
   let startedAtMs = 0;
-  let workedBefore = performance.eventLoopUtilization();
+  let loopBefore = performance.eventLoopUtilization();
+  let polledBeforeUs = 0;
   let printer: NodeJS.Timeout | undefined;
   const begin = (): void => {
     startedAtMs = Date.now();
-    workedBefore = performance.eventLoopUtilization();
+    loopBefore = performance.eventLoopUtilization();
+    polledBeforeUs = platform.polledUs();
     printer = setInterval(() => progress.show(swamp), PROGRESS_MS);
     swamp.start();
   };
   const ended = new Promise<number>((resolve) => {
-    swamp.onEnd = () => resolve(performance.eventLoopUtilization(workedBefore).utilization);
+    swamp.onEnd = () => {
+      const { active, idle } = performance.eventLoopUtilization(loopBefore);
+      const polledMs = (platform.polledUs() - polledBeforeUs) / 1000;
+      resolve(Math.max(0, active - polledMs) / Math.max(1, active + idle));
+    };
   });
   platform.start();
   const startAtMs = choice.startAtMs ?? Date.now();
@@ -149,6 +158,11 @@ function readReport(path: string): Report {
   }
   if (report?.webswamp !== REPORT_VERSION || typeof report.histogram !== 'string') {
     throw new UsageError(`${path}: this is no report of webswamp.`);
+  }
+  try {
+    Latencies.decode(report.histogram, 0, 0);
+  } catch {
+    throw new UsageError(`${path}: its histogram cannot be read.`);
   }
   return report as Report;
 }

@@ -41,6 +41,7 @@ export class ForwardHost {
   onDeviceFailure: (failure: DeviceError) => void = () => {};
   private readonly arena: Arena;
   private readonly clock: Clock;
+  private readonly log: Log;
   private readonly reactor: Reactor;
   private closed = false;
 
@@ -48,6 +49,7 @@ export class ForwardHost {
     const { arena, clock, log, random, sides } = options;
     this.arena = arena;
     this.clock = clock;
+    this.log = log;
     this.devices = sides.map(({ device }) => device);
     this.kernels = this.devices.map((device) => new Exokernel({ arena, device, clock, log }));
     this.stacks = sides.map(({ device, ...side }, index) => {
@@ -85,15 +87,21 @@ export class ForwardHost {
     this.reactor.start();
   }
 
-  /** Logs what is left of the flows, which end as if a cable had been pulled, and gives devices and arena back. */
+  /** Logs what is left of the flows, which end as if a cable had been pulled, and the counts; gives devices and arena back. */
   close(): void {
     if (this.closed) return;
     this.closed = true;
     this.reactor.stop();
     this.forwarder.close();
+    const { counters, drops } = this.forwarder;
+    this.log.info({ ...counters.snapshot(), dropped: nonZero(drops.snapshot()) }, 'forwarder stopped');
     for (const stack of this.stacks) stack.close();
     for (const kernel of this.kernels) kernel.close();
     for (const device of this.devices) device.close();
     this.arena.close();
   }
+}
+
+function nonZero(counts: Record<string, number>): Record<string, number> {
+  return Object.fromEntries(Object.entries(counts).filter(([, count]) => count !== 0));
 }

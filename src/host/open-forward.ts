@@ -76,7 +76,10 @@ function readNetworks({ networks, services }: OpenForwardOptions): NetworkOption
         further.push({ address: listen.address, prefixLength: 32 });
       }
     }
-    for (const backend of backends) assertReachable(backend, read);
+    for (const backend of backends) {
+      assertNotOurs(backend, read, services);
+      assertReachable(backend, read);
+    }
   }
   for (const [index, { hostAddress }] of read.entries()) {
     const taken = (sources[index] as Cidr[]).find(({ address }) => address === hostAddress?.address);
@@ -93,11 +96,19 @@ function withKernelAsGateway(network: NetworkOptions): NetworkOptions {
   return gateway === undefined && hostAddress !== undefined ? { ...network, gateway: hostAddress.address } : network;
 }
 
+function assertNotOurs(
+  { address, port }: Endpoint,
+  networks: readonly NetworkOptions[],
+  services: readonly Service[],
+): void {
+  const own = networks.some((network) => network.address.address === address);
+  if (own || services.some(({ listen }) => listen.address === address)) {
+    throw new OptionError('backend', `${formatIpv4(address)}:${port}: this is the forwarder's own address.`);
+  }
+}
+
 function assertReachable({ address, port }: Endpoint, networks: readonly NetworkOptions[]): void {
   const text = `${formatIpv4(address)}:${port}`;
-  if (networks.some((network) => network.address.address === address)) {
-    throw new OptionError('backend', `${text}: this is the forwarder's own address.`);
-  }
   const reachable = networks.some((network) => isOnLink(address, network.address) || network.gateway !== undefined);
   if (!reachable) {
     throw new OptionError('backend', `${text}: no device leads there; --gateway says where its network is behind.`);

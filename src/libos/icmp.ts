@@ -183,7 +183,10 @@ export class Icmp implements TransportHandler, ErrorSender {
       this.drops.increment(DROP_ICMP_RATE);
       return false;
     }
-    const path = this.paths.acquire(ipv4Source(this.bytes, ipAt), ipv4Target(this.bytes, ipAt));
+    // About a packet that was to be sent on the error comes from the address that we go by (RFC 1812 section 4.3.2.4).
+    const target = ipv4Target(this.bytes, ipAt);
+    const local = this.local.has(target) ? target : this.local.primary;
+    const path = this.paths.acquire(ipv4Source(this.bytes, ipAt), local);
     if (path === undefined) {
       this.drops.increment(DROP_NO_ROUTE);
       return false;

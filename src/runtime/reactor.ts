@@ -28,7 +28,7 @@ const SLICE_US = 500;
 const PAYS_MAX = 3;
 const PAYS_ENOUGH = 2;
 
-export const REACTOR_COUNTERS = ['turns', 'emptyPolls', 'slices', 'sleeps'] as const;
+export const REACTOR_COUNTERS = ['turns', 'emptyPolls', 'slices', 'sleeps', 'emptyPollUs'] as const;
 export const REACTOR_TURNS = 0;
 /** Turns taken to look for frames that had not come. */
 export const REACTOR_EMPTY_POLLS = 1;
@@ -36,6 +36,8 @@ export const REACTOR_EMPTY_POLLS = 1;
 export const REACTOR_SLICES = 2;
 /** Times that the process was left to Node's loop until something happens. */
 export const REACTOR_SLEEPS = 3;
+/** Time spent looking in vain: the processor was busy, and nothing was done. */
+export const REACTOR_EMPTY_POLL_US = 4;
 
 export interface Polling {
   /** How long to look for frames after the last one, microseconds; 0: not at all. */
@@ -147,7 +149,10 @@ export class Reactor {
       // The turn may have stopped us.
       if (!this.running) return;
       nowUs = this.clock.nowUs();
-      if (!this.noteFrames(beganUs, nowUs) && polls) this.counters.increment(REACTOR_EMPTY_POLLS);
+      if (!this.noteFrames(beganUs, nowUs) && polls) {
+        this.counters.increment(REACTOR_EMPTY_POLLS);
+        this.counters.add(REACTOR_EMPTY_POLL_US, nowUs - beganUs);
+      }
       again = deadlineUs <= 0 || this.isWorthPolling(nowUs);
     } while (again && nowUs - startUs < this.sliceUs);
     this.deadlineUs = deadlineUs;

@@ -14,19 +14,20 @@ import { findKernelErrors } from '../support/kernel-errors.ts';
 import { findLeaks } from '../support/leaks.ts';
 import { enterPrivateNetwork, forbidden, integrationTest } from '../support/netns.ts';
 import { Site, sha256, temporaryDirectory } from '../support/site.ts';
-import { openStack, STACK_ADDRESS, TAP, VETH_PLAIN, WIRES } from '../support/wire.ts';
+import { openStack, SOCKETS, STACK_ADDRESS, TAP, VETH_PLAIN, WIRES } from '../support/wire.ts';
 
 if (forbidden === undefined) enterPrivateNetwork();
 
 const URL_BASE = `http://${STACK_ADDRESS}`;
 const SIZES = [0, 1, 1460, 65_536, 10_000_000];
 
-for (const wire of WIRES) {
+for (const wire of [...WIRES, SOCKETS]) {
   commandTest(`curl fetches files of every size over ${wire.name}`, ['curl', 'tshark'], async (t) => {
     const site = Site.create(t);
     const files = SIZES.map((size) => site.add(`${size}.bin`, size));
     const capture = join(temporaryDirectory(t), 'curl.pcap');
-    const cheetah = await CheetahProcess.serve(t, wire, site.root, '--pcap', capture);
+    const captured = wire !== SOCKETS;
+    const cheetah = await CheetahProcess.serve(t, wire, site.root, ...(captured ? ['--pcap', capture] : []));
     for (const file of files) {
       // The first time from the disk, then from the cache.
       for (const round of [1, 2]) {
@@ -37,7 +38,7 @@ for (const wire of WIRES) {
       }
     }
     await stop(t, cheetah);
-    t.deepEqual(await findBadPackets(capture), []);
+    if (captured) t.deepEqual(await findBadPackets(capture), []);
   });
 
   commandTest(`100 curls in parallel over ${wire.name}`, ['curl'], async (t) => {

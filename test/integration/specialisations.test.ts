@@ -2,14 +2,20 @@
 import { rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
+import type { Device } from '../../src/driver/device.ts';
+import { silentLog } from '../../src/runtime/log.ts';
+import { Cheetah } from '../../src/servers/cheetah/cheetah.ts';
+import { ALL_SPECIALISATIONS, type Specialisations, tcpSettingsOf } from '../../src/servers/cheetah/specialisations.ts';
+import { TcpTransport } from '../../src/servers/http/tcp-transport.ts';
 import { findBadPackets, readCapture } from '../support/capture.ts';
 import { CheetahProcess } from '../support/cheetah-process.ts';
-import { commandTest, execute, until } from '../support/commands.ts';
+import { commandTest, execute, until, within } from '../support/commands.ts';
 import { get, HttpClient } from '../support/http-client.ts';
 import { findKernelErrors } from '../support/kernel-errors.ts';
+import { LossyDevice } from '../support/lossy-device.ts';
 import { enterPrivateNetwork, forbidden, integrationTest } from '../support/netns.ts';
 import { Site, type SiteFile, sha256, temporaryDirectory } from '../support/site.ts';
-import { STACK_ADDRESS, TAP, TAP_PLAIN, VETH_PLAIN, type Wire } from '../support/wire.ts';
+import { openStack, STACK_ADDRESS, TAP, TAP_PLAIN, VETH_PLAIN, type Wire } from '../support/wire.ts';
 
 if (forbidden === undefined) enterPrivateNetwork();
 
@@ -132,6 +138,54 @@ for (const [wire, args, check] of COUNTED) {
     check(t, await count(t, wire, site.root, args, () => fetchAll(t, file, TIMES)));
     t.deepEqual(findKernelErrors(), []);
   });
+}
+
+const ALL_OFF: Specialisations = {
+  mergedCache: false,
+  precomputedChecksums: false,
+  packetMerging: false,
+  headerCache: false,
+  htmlGrouping: false,
+  gso: false,
+  polling: false,
+  reuse: false,
+};
+
+for (const wire of [TAP, TAP_PLAIN, VETH_PLAIN]) {
+  for (const specialisations of [ALL_SPECIALISATIONS, ALL_OFF]) {
+    const title = specialisations === ALL_OFF ? 'all off' : 'all on';
+    integrationTest(`the same bytes while frames are lost, ${title}, over ${wire.name}`, async (t) => {
+      const site = Site.create(t);
+      const files = [0, 1, 1000, 1448, 100_001, 1_000_000].map((size) => site.add(`${size}.bin`, size));
+      const wrap = (device: Device): Device => new LossyDevice(device, wire.offload ? 0.05 : 0.02, 1);
+      const tcpSettings = { ...tcpSettingsOf(specialisations), timeWaitUs: 200_000 };
+      const host = await openStack(t, wire, { wrap, tcpSettings });
+      const { arena, stack } = host;
+      const cheetah = new Cheetah({
+        root: site.root,
+        tcp: new TcpTransport(host.tcp),
+        arena,
+        bytes: arena.bytes,
+        clock: stack.clock,
+        timers: stack.timers,
+        log: silentLog,
+        wake: () => stack.wake(),
+        port: 80,
+        cacheBytes: 16_000_000,
+        specialisations,
+      });
+      cheetah.start();
+      for (let round = 0; round < 3; round++) {
+        const client = await HttpClient.connect(t);
+        client.write(files.map(({ path }) => get(path)).join(''));
+        for (const file of files) t.is(sha256((await client.read()).body), file.sha256, file.path);
+        client.socket.end();
+      }
+      t.true(host.tcp.counters.get('bytesRetransmitted') > 0);
+      await within('Cheetah to close', cheetah.close());
+      t.deepEqual(findKernelErrors(), []);
+    });
+  }
 }
 
 commandTest('SIGUSR1 prints what was counted so far', ['curl'], async (t) => {

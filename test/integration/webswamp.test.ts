@@ -43,6 +43,19 @@ function assertClean(t: ExecutionContext, { code, report, stdout }: Outcome, req
   t.is(report.counters.tcp?.payloadBytesCopied, 0);
 }
 
+/** Each switch has a counter that shows what it did. */
+function assertSwitches(t: ExecutionContext, { counters, bytesReceived }: Report, args: readonly string[]): void {
+  const { webswamp = {}, tcp = {}, environment = {} } = counters;
+  const opened = webswamp.connectionsOpened ?? 0;
+  t.is(webswamp.bytesCopied, args.includes('--copy') ? bytesReceived : 0);
+  t.is(environment.connectionFilters, args.includes('--no-single-filter') ? opened : 0);
+  // ARP and IPv4 of the one address; those of connections have been given up.
+  t.is(environment.filters, 2);
+  t.is((tcp.acksMerged ?? 0) > 0, !args.includes('--no-packet-merging'));
+  t.is((tcp.checksumsSkipped ?? 0) > 0, args.includes('--no-checksum'));
+  if (args.includes('--no-reuse')) t.is(webswamp.recordsReused, 0);
+}
+
 async function startNginx(t: ExecutionContext): Promise<string> {
   const directory = temporaryDirectory(t);
   const log = join(directory, 'access.log');
@@ -238,6 +251,7 @@ integrationTest('node:http: lengths, chunks, no body, and bodies that end with t
     const outcome = await swampAt(t, url, '-c', '4', '-n', '100', '--expect-length', `${bytes}`, ...args);
     assertClean(t, outcome, 100);
     t.is(outcome.report.bodyBytes, 100 * bytes, `${path} ${args.join(' ')}`);
+    assertSwitches(t, outcome.report, args);
   }
   // The baseline counts the same.
   for (const [path, bytes] of cases.slice(0, 1).concat(cases.slice(2, 6))) {

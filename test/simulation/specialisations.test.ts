@@ -114,6 +114,30 @@ for (const [wire, link] of [
   }
 }
 
+test('mergedCache: what is sent, and sent again, lies where the cache has it', async (t) => {
+  const cheetah = new CheetahWorld({ seed: 11, link: BAD_WIRE });
+  addFiles(cheetah);
+  await cheetah.get('/200001');
+  const { tcp } = cheetah.world.b;
+  const addRegion = tcp.queue.addRegion.bind(tcp.queue);
+  let regions = 0;
+  let lowest = Number.POSITIVE_INFINITY;
+  let highest = 0;
+  tcp.queue.addRegion = (at, length) => {
+    addRegion(at, length);
+    // Heads, and what goes with one, are shorter.
+    if (length < 1200) return;
+    regions++;
+    lowest = Math.min(lowest, at);
+    highest = Math.max(highest, at + length);
+  };
+  for (let round = 0; round < 5; round++) assertResponses(t, (await cheetah.get('/200001')).output, [200_001]);
+  t.true(tcp.counters.get('bytesRetransmitted') > 0);
+  t.true(regions > 5 * 100);
+  t.true(highest - lowest <= 200_001, 'five responses and what was sent again, from the memory of one');
+  t.deepEqual(await cheetah.close(), []);
+});
+
 test('a range of a cached file costs less than a step of the grid at each end', async (t) => {
   const cheetah = new CheetahWorld({ link: GOOD_WIRE });
   addFiles(cheetah);

@@ -63,6 +63,10 @@ export class CheetahProcess {
     if (!wire.offload) all.push('--no-offload');
     if (wire.kind === 'tap') return CheetahProcess.start(t, ['--device', `tap:${TAP_NAME}`, ...all]);
     const near = await addVeth(t);
+    if (wire.kind === 'sockets') {
+      near.ip('addr', 'add', `${STACK_ADDRESS}/24`, 'dev', NEAR_NAME);
+      return CheetahProcess.start(t, ['--sockets', ...all], near);
+    }
     return CheetahProcess.start(t, ['--device', `packet:${NEAR_NAME}`, ...all], near);
   }
 

@@ -18,7 +18,8 @@ import { ip, Netns, setLinkUp } from './netns.ts';
 
 export interface Wire {
   readonly name: string;
-  readonly kind: 'tap' | 'veth';
+  /** `sockets`: no stack of ours at all, but the kernel of a namespace of its own, for programs that can do with that. */
+  readonly kind: 'tap' | 'veth' | 'sockets';
   readonly offload: boolean;
 }
 
@@ -26,6 +27,7 @@ export const TAP: Wire = { name: 'TAP', kind: 'tap', offload: true };
 export const TAP_PLAIN: Wire = { name: 'TAP without offload', kind: 'tap', offload: false };
 export const VETH: Wire = { name: 'veth', kind: 'veth', offload: true };
 export const VETH_PLAIN: Wire = { name: 'veth without offload', kind: 'veth', offload: false };
+export const SOCKETS: Wire = { name: 'sockets', kind: 'sockets', offload: true };
 export const WIRES: readonly Wire[] = [TAP, TAP_PLAIN, VETH, VETH_PLAIN];
 
 export const STACK_ADDRESS = '10.90.0.2';

@@ -5,39 +5,28 @@
  *
  * Memory: frames belong to their slots; flows are in tables made by the constructor.
  */
-import { NEIGHBOUR_FAILED, NEIGHBOUR_INCOMPLETE, NEIGHBOUR_STALE, type Neighbour } from '../../libos/neighbour.ts';
+import { NEIGHBOUR_FAILED, NEIGHBOUR_INCOMPLETE, NEIGHBOUR_STALE } from '../../libos/neighbour.ts';
 import type { Path } from '../../libos/path.ts';
 import { TokenBucket } from '../../libos/token-bucket.ts';
 import { Counters } from '../../runtime/counters.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { TurnClock } from '../../runtime/turn-clock.ts';
-import { float64At, int32At, uint8At } from '../../runtime/words.ts';
+import { int32At, uint8At } from '../../runtime/words.ts';
 import { type Bytes, i32 } from '../../wire/bytes.ts';
 import { DROP_IPV4_PROTOCOL, DROP_NAMES, type DropReason } from '../../wire/drop-reasons.ts';
-import { ETHERNET_BYTES, ETHERTYPE_IPV4, setEthernet } from '../../wire/ethernet.ts';
+import { ETHERNET_BYTES } from '../../wire/ethernet.ts';
+import { ICMP_CODE_FRAG_NEEDED, ICMP_CODE_HOST, ICMP_UNREACHABLE, icmpCode, icmpType } from '../../wire/icmp.ts';
 import {
-  ICMP_CODE_FRAG_NEEDED,
-  ICMP_CODE_HOST,
-  ICMP_CODE_TTL,
-  ICMP_TIME_EXCEEDED,
-  ICMP_UNREACHABLE,
-  icmpCode,
-  icmpType,
-} from '../../wire/icmp.ts';
-import {
-  ipv4DontFragment,
   ipv4HeaderBytes,
   ipv4IsFragment,
   ipv4Protocol,
   ipv4Source,
   ipv4Target,
   ipv4TotalBytes,
-  ipv4Ttl,
   PROTOCOL_ICMP,
   PROTOCOL_TCP,
 } from '../../wire/ipv4.ts';
-import { completeChecksum } from '../../wire/partial-checksum.ts';
 import {
   TCP_ACK,
   TCP_FIN,
@@ -49,35 +38,27 @@ import {
   tcpHeaderBytes,
   tcpSeq,
 } from '../../wire/tcp.ts';
-import { clearVnet, VNET_DATA_VALID, VNET_NEEDS_CSUM, vnetFlags } from '../../wire/virtio-net.ts';
+import { VNET_DATA_VALID, VNET_NEEDS_CSUM, vnetFlags } from '../../wire/virtio-net.ts';
 import { Backend, ServiceGroup } from './backends.ts';
 import {
   ERRORS_OF_STRANGERS,
   ERRORS_TRANSLATED,
   FORWARDER_COUNTERS,
   FRAGMENTS_DROPPED,
-  FRAMES_FORWARDED,
   FRAMES_IN,
-  FRAMES_SEGMENTED,
-  FRAMES_WAITED,
-  HOPS_EXCEEDED,
   QUEUE_FULL,
   RESETS_LIMITED,
   RESETS_SENT,
   STRANGERS_DROPPED,
-  TOO_LONG,
   UNREACHABLE,
-  WAITING_FULL,
 } from './counters.ts';
+import { Egress } from './egress.ts';
 import { followSegment, MARK_UNREACHABLE } from './flow-state.ts';
 import { FLOW_SYN, hasEnded } from './flow-table.ts';
 import { Flows, OPEN_REFUSED } from './flows.ts';
 import { frameCheck, segmentCheck } from './frame-check.ts';
 import { errorCheck, findQuotedFlow, rewriteError } from './icmp-errors.ts';
-import { isSuperFrame, packetsOf, takesAsIs, widestPacketBytes } from './offload.ts';
 import { turnIntoReset } from './resets.ts';
-import { rewriteSegment } from './rewrite.ts';
-import { sendInSegments } from './segmenter.ts';
 import {
   type Balance,
   DEFAULT_LIFETIMES,
@@ -118,6 +99,7 @@ export class Forwarder {
   private readonly clock: TurnClock;
   private readonly resets: TokenBucket;
   private readonly waiting: WaitingFrames;
+  private readonly egress: Egress;
 
   /** Throws `RangeError` when a service listens at no address of the sides, or no route leads to a backend. */
   constructor(options: ForwarderOptions) {
@@ -142,6 +124,7 @@ export class Forwarder {
       random: options.random,
       log: options.flowLog,
     });
+    this.egress = new Egress(this.bytes, this.sides, this.flows.table, this.waiting, this.counters);
     for (const side of this.sides) {
       const leadsToBackends = this.services.some(({ backends }) => backends.some((backend) => backend.side === side));
       side.claim(services, mode, leadsToBackends);
@@ -225,7 +208,7 @@ export class Forwarder {
     } else {
       this.follow(half, flags, tcpSeq(bytes, tcpAt), tcpAck(bytes, tcpAt), textBytes);
     }
-    return this.forward(side, half, at, ipAt, tcpAt, textBytes);
+    return this.egress.forward(side, half, at, ipAt, tcpAt, textBytes);
   }
 
   /** The client's SYN meets a flow that has ended: it begins a new one, as it would at a host (RFC 9293 3.10.7.4). */
@@ -261,80 +244,6 @@ export class Forwarder {
     table.usedUs[flow] = this.clock.nowUs();
     followSegment(table, half, flags, seq, ack, textBytes);
     if (uint8At(table.state, flow) !== before) this.flows.changed(flow);
-  }
-
-  /** Rewrites a segment of a half and leaves it for transmission. */
-  private forward(from: Side, half: number, at: number, ipAt: number, tcpAt: number, textBytes: number): boolean {
-    const { bytes } = this;
-    const { table } = this.flows;
-    const to = this.sides[uint8At(table.side, half)] as Side;
-    const totalBytes = ipv4TotalBytes(bytes, ipAt);
-    if (!this.mayPass(from, to, at, ipAt, totalBytes, textBytes)) return false;
-    const { neighbour } = table.paths[half] as Path;
-    if (neighbour.state < NEIGHBOUR_STALE) return this.wait(from, to, at, ETHERNET_BYTES + totalBytes, neighbour);
-    const packets = packetsOf(bytes, at, textBytes);
-    const source = int32At(table.source, half);
-    const target = int32At(table.target, half);
-    const ports = int32At(table.ports, half);
-    const addresses = int32At(table.addressDifference, half);
-    rewriteSegment(bytes, at, ipAt, tcpAt, source, target, ports, addresses, int32At(table.portDifference, half));
-    const sent = takesAsIs(to.features, bytes, at)
-      ? this.send(from, to, at, ETHERNET_BYTES + totalBytes, neighbour)
-      : this.sendPlain(from, to, at, tcpAt, textBytes, neighbour);
-    if (!sent) return false;
-    table.packets[half] = float64At(table.packets, half) + packets;
-    table.textBytes[half] = float64At(table.textBytes, half) + textBytes;
-    return true;
-  }
-
-  /** Whether a router would let it pass; whoever sent it hears of it if not (RFC 1812 sections 5.3.1 and 4.2.2.7). */
-  private mayPass(from: Side, to: Side, at: number, ipAt: number, totalBytes: number, textBytes: number): boolean {
-    const { bytes } = this;
-    if (ipv4Ttl(bytes, ipAt) <= 1) {
-      from.stack.icmp.sendError(ICMP_TIME_EXCEEDED, ICMP_CODE_TTL, ipAt);
-      return this.refuse(HOPS_EXCEEDED);
-    }
-    if (totalBytes > to.mtuBytes && widestPacketBytes(bytes, at, totalBytes, textBytes) > to.mtuBytes) {
-      if (ipv4DontFragment(bytes, ipAt)) {
-        from.stack.icmp.sendError(ICMP_UNREACHABLE, ICMP_CODE_FRAG_NEEDED, ipAt, to.mtuBytes);
-      }
-      return this.refuse(TOO_LONG);
-    }
-    return true;
-  }
-
-  /** To a device that completes and cuts nothing: the same as whole segments. */
-  private sendPlain(from: Side, to: Side, at: number, tcpAt: number, textBytes: number, neighbour: Neighbour): boolean {
-    const { bytes } = this;
-    const headerBytes = tcpAt + tcpHeaderBytes(bytes, tcpAt) - at;
-    if (!isSuperFrame(bytes, at) || textBytes === 0) {
-      completeChecksum(bytes, at, headerBytes + textBytes);
-      clearVnet(bytes, at);
-      return this.send(from, to, at, headerBytes + textBytes, neighbour);
-    }
-    setEthernet(bytes, at, neighbour.macHi, neighbour.macLo, to.macHi, to.macLo, ETHERTYPE_IPV4);
-    const count = sendInSegments(bytes, from.environment, to.environment, at, tcpAt, textBytes);
-    if (count === 0) return this.refuse(QUEUE_FULL);
-    this.counters.increment(FRAMES_SEGMENTED);
-    this.counters.add(FRAMES_FORWARDED, count);
-    if (neighbour.state === NEIGHBOUR_STALE) to.stack.arp.probe(neighbour);
-    return true;
-  }
-
-  private send(from: Side, to: Side, at: number, lengthBytes: number, neighbour: Neighbour): boolean {
-    setEthernet(this.bytes, at, neighbour.macHi, neighbour.macLo, to.macHi, to.macLo, ETHERTYPE_IPV4);
-    if (!to.environment.transmitSlot(from.environment, at, lengthBytes)) return this.refuse(QUEUE_FULL);
-    this.counters.increment(FRAMES_FORWARDED);
-    if (neighbour.state === NEIGHBOUR_STALE) to.stack.arp.probe(neighbour);
-    return true;
-  }
-
-  private wait(from: Side, to: Side, at: number, lengthBytes: number, neighbour: Neighbour): boolean {
-    // One that has failed is asked for anew.
-    if (neighbour.state === NEIGHBOUR_FAILED) to.stack.arp.lookup(neighbour.address);
-    if (!this.waiting.add(at, lengthBytes, from.index, neighbour)) return this.refuse(WAITING_FULL);
-    this.counters.increment(FRAMES_WAITED);
-    return true;
   }
 
   /** Frames whose next hop has answered begin anew; those whose next hop does not answer have come to their end. */
@@ -387,14 +296,14 @@ export class Forwarder {
     }
     const to = this.sides[uint8At(flows.table.side, half)] as Side;
     const { neighbour } = flows.table.paths[half] as Path;
-    if (!this.mayPass(side, to, at, ipAt, ipv4TotalBytes(bytes, ipAt), 0)) return false;
+    if (!this.egress.mayPass(side, to, at, ipAt, ipv4TotalBytes(bytes, ipAt), 0)) return false;
     if (neighbour.state < NEIGHBOUR_STALE) return this.refuse(UNREACHABLE);
     const type = icmpType(bytes, messageAt);
     if (type === ICMP_UNREACHABLE && icmpCode(bytes, messageAt) !== ICMP_CODE_FRAG_NEEDED) {
       this.markUnreachable(half >>> 1);
     }
     rewriteError(bytes, flows.table, half, at, ipAt, messageAt, messageBytes);
-    if (!this.send(side, to, at, ETHERNET_BYTES + ipv4TotalBytes(bytes, ipAt), neighbour)) return false;
+    if (!this.egress.send(side, to, at, ETHERNET_BYTES + ipv4TotalBytes(bytes, ipAt), neighbour)) return false;
     this.counters.increment(ERRORS_TRANSLATED);
     return true;
   }

@@ -5,8 +5,16 @@
  */
 import { type Bytes, setU16, setU32, u16 } from '../../wire/bytes.ts';
 import { foldSum } from '../../wire/checksum.ts';
-import { DROP_ICMP_QUOTE, type DropReason } from '../../wire/drop-reasons.ts';
-import { fillIcmpChecksum, ICMP_BYTES, icmpCheck } from '../../wire/icmp.ts';
+import { DROP_ICMP_QUOTE, DROP_ICMP_TYPE, type DropReason } from '../../wire/drop-reasons.ts';
+import {
+  fillIcmpChecksum,
+  ICMP_BYTES,
+  ICMP_PARAMETER_PROBLEM,
+  ICMP_TIME_EXCEEDED,
+  ICMP_UNREACHABLE,
+  icmpCheck,
+  icmpType,
+} from '../../wire/icmp.ts';
 import {
   IPV4_CHECKSUM_OFFSET,
   IPV4_SOURCE_OFFSET,
@@ -31,10 +39,13 @@ import { type FlowIndex, packPorts, swapPorts } from './flow-index.ts';
 import type { FlowTable } from './flow-table.ts';
 import { differenceOf, rewritePacket, updateCheck } from './rewrite.ts';
 
-/** The checksum over the message, and that it quotes the beginning of a TCP segment. */
+/** The checksum over the message, that it is an error, and that it quotes the beginning of a TCP segment. */
 export function errorCheck(bytes: Bytes, messageAt: number, messageBytes: number, verified: boolean): DropReason {
   const bad = verified ? 0 : icmpCheck(bytes, messageAt, messageBytes);
   if (bad !== 0) return bad;
+  const type = icmpType(bytes, messageAt);
+  if (type !== ICMP_UNREACHABLE && type !== ICMP_TIME_EXCEEDED && type !== ICMP_PARAMETER_PROBLEM)
+    return DROP_ICMP_TYPE;
   const quotedAt = messageAt + ICMP_BYTES;
   const quoted = ipv4CheckQuoted(bytes, quotedAt, messageBytes - ICMP_BYTES);
   if (quoted !== 0) return quoted;

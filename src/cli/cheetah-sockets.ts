@@ -1,0 +1,87 @@
+/** `exonet cheetah --sockets`: the same server over node:net, driven by a reactor that has timers and nothing to watch. */
+import { Arena } from '../runtime/arena.ts';
+import { MonotonicClock } from '../runtime/clock.ts';
+import { createLog } from '../runtime/log.ts';
+import { Reactor } from '../runtime/reactor.ts';
+import { TimerWheel } from '../runtime/timer-wheel.ts';
+import { TurnClock } from '../runtime/turn-clock.ts';
+import { type SocketConnection, SocketTransport } from '../servers/baseline/socket-transport.ts';
+import { Cheetah } from '../servers/cheetah/cheetah.ts';
+import type { Specialisations } from '../servers/cheetah/specialisations.ts';
+import { printCountersOnSignal } from './counters.ts';
+import { onStopSignal } from './signals.ts';
+import type { SocketOptions } from './socket-options.ts';
+
+/** Address space, not memory: pages that nobody touches cost nothing. */
+const ARENA_BYTES = 1536 * 1024 * 1024;
+const EXIT_FAILURE = 1;
+
+export interface CheetahSocketsOptions extends SocketOptions {
+  readonly root: string;
+  readonly port: number;
+  readonly cacheBytes: number;
+  readonly specialisations: Specialisations;
+}
+
+/** Runs until a signal. A port that cannot be listened at is one sentence, and exit code 1. */
+export function cheetahSockets(options: CheetahSocketsOptions): void {
+  const { host, port, root, cacheBytes, specialisations } = options;
+  const log = createLog(options.logLevel);
+  const arena = new Arena(ARENA_BYTES);
+  const real = new MonotonicClock();
+  const clock = new TurnClock(real);
+  const timers = new TimerWheel(clock);
+  let deadlineUs = 0;
+  const reactor = new Reactor(real, -1, () => {
+    const nowUs = real.nowUs();
+    clock.beginTurn(nowUs);
+    timers.advance(nowUs);
+    transport.flush();
+    deadlineUs = timers.nextDeadlineUs();
+    return deadlineUs;
+  });
+  const transport = new SocketTransport({
+    host,
+    arena,
+    clock,
+    timers,
+    afterEvent: () => {
+      if (timers.nextDeadlineUs() < deadlineUs) reactor.wake();
+    },
+    onListening: () => console.log(`cheetah serves ${root} at ${urlOf(host, port)} (sockets)`),
+    onError: (error) => {
+      console.error(`exonet: ${error.message}`);
+      process.exit(EXIT_FAILURE);
+    },
+  });
+  const server: Cheetah<SocketConnection> = new Cheetah({
+    root,
+    tcp: transport,
+    arena,
+    bytes: arena.bytes,
+    clock,
+    timers,
+    log,
+    wake: () => {
+      transport.flush();
+      reactor.wake();
+    },
+    port,
+    cacheBytes,
+    specialisations,
+  });
+  server.start();
+  reactor.start();
+  const counters = () => ({ cheetah: server.snapshot(), sockets: { ...transport.counters } });
+  printCountersOnSignal(counters);
+  onStopSignal(async () => {
+    await server.close();
+    log.info({ counters: counters() }, 'what was counted');
+    reactor.stop();
+    arena.close();
+  });
+}
+
+function urlOf(host: string, port: number): string {
+  return `http://${host}${port === 80 ? '' : `:${port}`}/`;
+}

@@ -1,0 +1,47 @@
+/** `exonet forward --sockets`: a proxy over node:net for each address listened at. */
+import { createLog, type LogLevel } from '../runtime/log.ts';
+import { SocketProxy } from '../servers/baseline/socket-proxy.ts';
+import type { Balance, Endpoint, Service } from '../servers/forwarder/settings.ts';
+import { formatIpv4 } from '../wire/address.ts';
+import { printCountersOnSignal } from './counters.ts';
+import { onStopSignal } from './signals.ts';
+
+const EXIT_FAILURE = 1;
+
+export interface ForwardSocketsOptions {
+  readonly services: readonly Service[];
+  readonly balance: Balance;
+  readonly maxConnections: number;
+  readonly logLevel: LogLevel;
+}
+
+/** Runs until a signal. A port that cannot be listened at is one sentence, and exit code 1. */
+export function forwardSockets(options: ForwardSocketsOptions): void {
+  const { services, balance, maxConnections } = options;
+  const log = createLog(options.logLevel);
+  const proxies = services.map((service) => {
+    const proxy = new SocketProxy({ service, balance, maxConnections, log });
+    proxy.listen().then(
+      () => console.log(`forward takes ${describe(service)} (sockets)`),
+      (error: Error) => {
+        console.error(`exonet: ${error.message}`);
+        process.exit(EXIT_FAILURE);
+      },
+    );
+    return proxy;
+  });
+  printCountersOnSignal(() =>
+    Object.fromEntries(proxies.map(({ counters }, index) => [`proxy${index}`, { ...counters }])),
+  );
+  onStopSignal(async () => {
+    for (const proxy of proxies) proxy.close();
+  });
+}
+
+function describe({ listen, backends }: Service): string {
+  return `${format(listen)} to ${backends.map(format).join(', ')}`;
+}
+
+function format({ address, port }: Endpoint): string {
+  return `${formatIpv4(address)}:${port}`;
+}
