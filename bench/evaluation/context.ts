@@ -26,6 +26,8 @@ export class Context {
   readonly serverCore: number;
   readonly clientCore: number;
   failures: Failure[] = [];
+  /** Everything is being ended. */
+  isOver = false;
   private readonly root = mkdtempSync(join(tmpdir(), 'exonet-evaluation-'));
   private readonly labs = new Set<Lab>();
   private directories = 0;
@@ -59,10 +61,14 @@ export class Context {
     return path;
   }
 
-  /** Ends everything that the evaluation has started, and removes what it has made. */
+  /** Ends everything that the evaluation has started, and removes what it has made; nothing more is attempted. */
   async tidy(): Promise<void> {
-    await this.releaseAll();
-    rmSync(this.root, { recursive: true, force: true });
+    this.isOver = true;
+    try {
+      await this.releaseAll();
+    } finally {
+      rmSync(this.root, { recursive: true, force: true, maxRetries: REMOVALS });
+    }
   }
 
   say(line: string): void {
@@ -74,6 +80,7 @@ export class Context {
     try {
       return await action();
     } catch (error) {
+      if (this.isOver) throw error;
       this.fail(party, where, error instanceof Error ? error.message : String(error));
       return null;
     }
@@ -140,6 +147,8 @@ function monotonicUs(): number {
 }
 
 const MAX_REASON_CHARACTERS = 600;
+/** Attempts at removing a directory into which a dying process still writes. */
+const REMOVALS = 5;
 const LONGEST_LEAD_MS = 1000;
 const TAIL_MS = 100;
 /** Turns that a party may lose before it is not asked any more. */

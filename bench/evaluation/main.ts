@@ -33,7 +33,17 @@ async function measureAll(options: EvaluationOptions, args: readonly string[]): 
   assertMachine(false);
   const context = new Context(options, options.cores ?? chooseCores());
   for (const [signal, number] of Object.entries(SIGNALS)) {
-    process.once(signal, () => void context.tidy().finally(() => process.exit(EXIT_SIGNAL + number)));
+    // a second one, as some senders give, finds the tidying under way
+    process.on(signal, () => {
+      if (context.isOver) return;
+      context.tidy().then(
+        () => process.exit(EXIT_SIGNAL + number),
+        (error: unknown) => {
+          console.error(error);
+          process.exit(EXIT_SIGNAL + number);
+        },
+      );
+    });
   }
   const commandLine = ['make evaluation', ...(args.length > 0 ? [`ARGS='${args.join(' ')}'`] : [])].join(' ');
   try {
