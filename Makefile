@@ -87,6 +87,10 @@ bench: build build-test ## Measure against nginx and node:http in network namesp
 bench-cold-page: build build-test ## Measure a browser's wait for a cold page, with html-grouping and without (root)
 	@$(NODE) build/bench/cold-page.js $(ARGS)
 
+.PHONY: evaluation
+evaluation: build build-test ## Measure everything against its peers and write docs/evaluation.md (root; ARGS=--quick for a trial)
+	@$(NODE) build/bench/evaluation/main.js $(ARGS)
+
 .PHONY: run
 run: build ## Serve examples/site at http://10.90.0.2/ from a TAP device (root or NET_ADMIN)
 	@scripts/foreground.sh $(NODE) $(PROGRAM) cheetah $(SITE) $(ARGS)

@@ -2,8 +2,8 @@
  * The ceiling: the cheapest responder that the platform's driver allows, to hold Cheetah against. Same device, same memory,
  * same batches, same event loop; but one reply for whatever is asked, laid out beforehand. No demultiplexer, no
  * retransmission, no timers, no congestion window, no timestamps, no checks: what is left of TCP is the handshake, the
- * right sequence numbers, the peer's window (for replies of several super-frames) and the FIN. It works on a link that
- * loses nothing with a client that does not pipeline.
+ * right sequence numbers, the peer's window (for replies of several super-frames) and the FIN, which leaves with the last of
+ * a reply that closes. It works on a link that loses nothing with a client that does not pipeline.
  *
  *     node ceiling.js DIRECTORY DEVICE ADDRESS HOST_ADDRESS
  *
@@ -89,7 +89,7 @@ class Ceiling {
   private readonly replySlotsAt: number;
   private readonly controlSlotsAt: number;
   private readonly options = new TcpOptions();
-  private reply: CannedReply = { at: 0, bytes: 0 };
+  private reply: CannedReply = { at: 0, bytes: 0, closes: false };
   /** The one client there is. */
   private peerHi = 0;
   private peerLo = 0;
@@ -166,7 +166,9 @@ class Ceiling {
     } else if ((flags & TCP_SYN) !== 0) {
       this.accept(port, at);
     } else if ((flags & TCP_FIN) !== 0) {
-      this.sendControl(port, TCP_FIN | TCP_ACK, tcpAck(bytes, at), tcpSeq(bytes, at) + 1, 0);
+      // a FIN of our own has left with the reply where that closes
+      const own = this.reply.closes && int32At(this.sent, port) === this.reply.bytes ? 0 : TCP_FIN;
+      this.sendControl(port, own | TCP_ACK, tcpAck(bytes, at), tcpSeq(bytes, at) + 1, 0);
     } else if ((flags & TCP_RST) === 0 && int32At(this.sent, port) < this.reply.bytes) {
       this.sendParts(port, at);
     }
@@ -198,7 +200,8 @@ class Ceiling {
       if (length <= 0) return;
       const at = this.replySlot();
       clearVnet(bytes, at);
-      this.writeHeaders(at, port, seq + from, int32At(this.ack, port), TCP_ACK | TCP_PSH, TCP_BYTES, length);
+      const flags = length === left ? this.lastFlags() : TCP_ACK | TCP_PSH;
+      this.writeHeaders(at, port, seq + from, int32At(this.ack, port), flags, TCP_BYTES, length);
       if (length > mss) setVnetGso(bytes, at, VNET_GSO_TCPV4, HEADER_BYTES, mss);
       this.enqueue(at, HEADER_BYTES, reply.at + from, length);
       this.sent[port] = from + length;
@@ -248,9 +251,14 @@ class Ceiling {
       const at = this.replySlotsAt + i * this.slotBytes + FRAME_OFFSET_BYTES;
       if (reply.bytes > this.mss) continue;
       clearVnet(bytes, at);
-      this.writeHeaders(at, 0, 0, 0, TCP_ACK | TCP_PSH, TCP_BYTES, reply.bytes);
+      this.writeHeaders(at, 0, 0, 0, this.lastFlags(), TCP_BYTES, reply.bytes);
       bytes.copyWithin(at + HEADER_BYTES, reply.at, reply.at + reply.bytes);
     }
+  }
+
+  /** Flags of the segment that ends the reply. */
+  private lastFlags(): number {
+    return TCP_ACK | TCP_PSH | (this.reply.closes ? TCP_FIN : 0);
   }
 
   private writeHeaders(
@@ -323,5 +331,5 @@ answerBench({
     summedBytes: 0,
     copiedBytes: 0,
   }),
-  select: (wanted) => ceiling.select(replyNamed(replies, wanted)),
+  select: (name, closes) => ceiling.select(replyNamed(replies, name, closes)),
 });

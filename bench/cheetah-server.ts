@@ -1,17 +1,29 @@
 /**
  * Cheetah as the command runs it, that answers the bench's questions.
  *
- *     node cheetah-server.js DIRECTORY DEVICE ADDRESS HOST_ADDRESS
+ *     node cheetah-server.js DIRECTORY DEVICE ADDRESS HOST_ADDRESS [--no-NAME ...] [--no-offload]
  */
+import { parseArgs } from 'node:util';
+import { readSpecialisations, SPECIALISATION_ARGUMENTS } from '../src/cli/specialisations.ts';
 import { Cheetah } from '../src/servers/cheetah/cheetah.ts';
+import { tcpSettingsOf } from '../src/servers/cheetah/specialisations.ts';
 import { TcpTransport } from '../src/servers/http/tcp-transport.ts';
 import { answerBench } from './control.ts';
 import { hostWork, openAgedHost } from './host.ts';
 
 const PORT = 80;
 
-const [directory = '', ...network] = process.argv.slice(2);
-const host = openAgedHost('cheetah', network);
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { ...SPECIALISATION_ARGUMENTS, 'no-offload': { type: 'boolean' } },
+});
+const [directory = '', ...network] = positionals;
+const specialisations = readSpecialisations(values);
+const host = openAgedHost('cheetah', network, {
+  offload: values['no-offload'] !== true,
+  tcpSettings: tcpSettingsOf(specialisations),
+  pollUs: specialisations.polling ? undefined : 0,
+});
 const { arena, stack, tcp } = host;
 const server = new Cheetah({
   root: directory,
@@ -23,7 +35,13 @@ const server = new Cheetah({
   log: stack.log,
   wake: () => stack.wake(),
   port: PORT,
+  specialisations,
 });
 server.start();
 host.start();
-answerBench({ work: () => hostWork(host, server.counters.get('requests')) });
+answerBench({
+  work: () => {
+    const work = hostWork(host, server.counters.get('requests'));
+    return { ...work, copiedBytes: work.copiedBytes + server.counters.get('payloadBytesCopied') };
+  },
+});

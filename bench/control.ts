@@ -30,8 +30,8 @@ export interface WorkDone extends Work {
 
 type Question =
   | { readonly kind: 'ready' }
-  /** Servers with one reply for all: which. */
-  | { readonly kind: 'select'; readonly name: string }
+  /** Servers with one reply for all: which, and whether the connection ends with it. */
+  | { readonly kind: 'select'; readonly name: string; readonly closes: boolean }
   | { readonly kind: 'startCounting' }
   | { readonly kind: 'stopCounting' }
   | { readonly kind: 'startProfile' }
@@ -42,7 +42,7 @@ type Question =
 /** What a server started by the bench offers to its questions. */
 export interface Subject {
   work(): Work;
-  select?(name: string): void;
+  select?(name: string, closes: boolean): void;
 }
 
 /** The bench's end. */
@@ -65,8 +65,8 @@ export class Control {
     return this.ask({ kind: 'ready' });
   }
 
-  select(name: string): Promise<void> {
-    return this.ask({ kind: 'select', name });
+  select(name: string, closes: boolean): Promise<void> {
+    return this.ask({ kind: 'select', name, closes });
   }
 
   startCounting(): Promise<void> {
@@ -138,7 +138,7 @@ class Answers {
       case 'ready':
         return null;
       case 'select':
-        return this.subject.select?.(question.name) ?? null;
+        return this.subject.select?.(question.name, question.closes) ?? null;
       case 'startCounting':
         this.workAtStart = this.subject.work();
         this.meter.start();

@@ -28,6 +28,6 @@ export function writeDocuments(directory: string, sizes: readonly number[]): Doc
 }
 
 function labelOf(bytes: number): string {
-  if (bytes % 1_000_000 === 0) return `${bytes / 1_000_000} MB`;
-  return bytes % 1000 === 0 ? `${bytes / 1000} kB` : `${bytes} B`;
+  if (bytes >= 1_000_000 && bytes % 1_000_000 === 0) return `${bytes / 1_000_000} MB`;
+  return bytes >= 1000 && bytes % 1000 === 0 ? `${bytes / 1000} kB` : `${bytes} B`;
 }

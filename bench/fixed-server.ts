@@ -15,7 +15,7 @@ const PORT = 80;
 const [directory = '', ...network] = process.argv.slice(2);
 const host = openAgedHost('fixed', network);
 const replies = canReplies(host.arena, directory);
-let reply: CannedReply = { at: 0, bytes: 0 };
+let reply: CannedReply = { at: 0, bytes: 0, closes: false };
 let requests = 0;
 
 const user: TcpUser = {
@@ -26,6 +26,7 @@ const user: TcpUser = {
       consume(connection, readableBytes(connection));
       requests++;
       send(connection, reply.at, reply.bytes, null, 0);
+      if (reply.closes) close(connection);
     }
     if ((events & EVENT_PEER_CLOSED) !== 0) close(connection);
   },
@@ -35,7 +36,7 @@ host.tcp.listen(PORT, () => user);
 host.start();
 answerBench({
   work: () => hostWork(host, requests),
-  select: (name) => {
-    reply = replyNamed(replies, name);
+  select: (name, closes) => {
+    reply = replyNamed(replies, name, closes);
   },
 });

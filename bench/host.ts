@@ -3,7 +3,7 @@
  * then, and whatever passes it about may allocate. And what a host counts, as the bench wants to know it.
  */
 import { openTap } from '../src/driver/tap.ts';
-import { Host } from '../src/host/host.ts';
+import { Host, type HostOptions } from '../src/host/host.ts';
 import { readOptions } from '../src/host/options.ts';
 import { Arena } from '../src/runtime/arena.ts';
 import { type Clock, MonotonicClock } from '../src/runtime/clock.ts';
@@ -26,22 +26,35 @@ class AgedClock implements Clock {
   }
 }
 
+export interface AgedHostOptions extends Pick<HostOptions, 'tcpSettings' | 'pollUs'> {
+  readonly offload?: boolean;
+}
+
 /** Opens a host on a TAP device; the arguments are those of a server's command line behind the directory. */
-export function openAgedHost(name: string, args: readonly string[]): Host {
+export function openAgedHost(name: string, args: readonly string[], more: AgedHostOptions = {}): Host {
   const [device, address, hostAddress] = args;
+  const { offload = true, tcpSettings, pollUs } = more;
   const options = readOptions({ device: `tap:${device}`, address, hostAddress });
   const arena = new Arena(ARENA_BYTES);
   return new Host({
     name,
     arena,
-    device: openTap({ name: options.interfaceName, arena, hostAddress: options.hostAddress ?? options.address }),
+    device: openTap({
+      name: options.interfaceName,
+      arena,
+      hostAddress: options.hostAddress ?? options.address,
+      offload,
+    }),
     clock: new AgedClock(),
     random: new SystemRandom(),
     log: createLog(options.logLevel),
     address: options.address.address,
     prefixLength: options.address.prefixLength,
+    gateway: options.hostAddress?.address,
     macHi: options.mac.hi,
     macLo: options.mac.lo,
+    tcpSettings,
+    pollUs,
   });
 }
 

@@ -1,32 +1,21 @@
 /**
- * The networks of a run: a namespace for the load and one for the servers that use sockets, joined by a veth pair. Servers
- * on a TAP device live in the load's namespace, whose kernel is the other end of the device. Nothing leaves them: they
- * have no other interface and no route.
+ * Network namespaces of a run, by name, and the commands that run in them. Nothing leaves them: they have the interfaces
+ * that the bench gives them, and no route anywhere else.
  *
  * Nothing of it outlives the bench, however that ends: what holds a namespace ends when its standard input does, and
  * every command started here is killed when the bench is gone.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { childrenOf, searchPath } from './machine.ts';
-
-/** Addresses of the veth pair: one network as the kernel has it, and one whose TCP is not paced. */
-export const SOCKET_SERVER_ADDRESS = '10.90.9.2';
-export const UNPACED_SERVER_ADDRESS = '10.90.8.2';
-const UNPACED_NETWORK = '10.90.8.0/24';
-const CLIENT_ADDRESSES = ['10.90.9.1', '10.90.8.1'];
-
-/**
- * Congestion control of the kernel's TCP between the other two addresses, the first that there is: what Linux has unless it
- * is told otherwise, or else what it always has. Some machines are told BBR, which paces every connection by a timer.
- */
-const UNPACED_CONTROLS = ['cubic', 'reno'];
 
 const ENVIRONMENT = { ...process.env, PATH: searchPath() };
 
 /** Where a command is to run. */
 export interface Place {
-  readonly side: 'client' | 'server';
+  /** The name of a namespace of the lab. */
+  readonly space: string;
   /** The processor it may use. */
   readonly core: number;
   /** It starts processes of its own, which must go with it. */
@@ -35,28 +24,48 @@ export interface Place {
   readonly channel?: boolean;
   /** Its standard output is wanted. */
   readonly output?: boolean;
+  /** What it says of its errors is not. */
+  readonly quiet?: boolean;
+  /** How long `run` waits for its end before it kills it. */
+  readonly patienceMs?: number;
+  /** Exit codes that are no failure for `run`, beside 0. */
+  readonly accepts?: readonly number[];
 }
+
+export interface VethEnd {
+  readonly space: string;
+  readonly name: string;
+  /** `10.90.9.1/24` */
+  readonly addresses: readonly string[];
+}
+
+/** In a line of /proc/net/dev, counted from behind the interface's name. */
+const RECEIVED_FRAMES = 1;
+const SENT_FRAMES = 9;
 
 export class Lab {
   readonly serverCore: number;
   readonly clientCore: number;
-  private readonly client: ChildProcess;
-  private readonly server: ChildProcess;
+  /** What holds each namespace. */
+  private readonly holders = new Map<string, ChildProcess>();
   /** What runs, and whether it runs behind an unshare(1) of its own. */
   private readonly children = new Map<ChildProcess, { readonly breeds: boolean }>();
 
-  private constructor(serverCore: number, clientCore: number, client: ChildProcess, server: ChildProcess) {
+  private constructor(serverCore: number, clientCore: number) {
     this.serverCore = serverCore;
     this.clientCore = clientCore;
-    this.client = client;
-    this.server = server;
   }
 
-  static async create(serverCore: number, clientCore: number): Promise<Lab> {
-    const [client, server] = await Promise.all([holdNamespace(), holdNamespace()]);
-    const lab = new Lab(serverCore, clientCore, client, server);
+  /** Makes a namespace for every name, with its loopback interface up and without IPv6, whose discovery would only be noise. */
+  static async create(spaces: readonly string[], serverCore: number, clientCore: number): Promise<Lab> {
+    const lab = new Lab(serverCore, clientCore);
     try {
-      lab.connect();
+      for (const space of spaces) {
+        lab.holders.set(space, await holdNamespace());
+        // a kernel without IPv6 has no such setting
+        lab.sh(space, 'for all in /proc/sys/net/ipv6/conf/*/disable_ipv6; do [ -w $all ] && echo 1 >$all; done; :');
+        lab.sh(space, 'ip link set lo up');
+      }
     } catch (error) {
       await lab.remove();
       throw error;
@@ -64,21 +73,48 @@ export class Lab {
     return lab;
   }
 
-  /** The congestion control that the kernel's TCP has in these namespaces. */
-  congestionControl(): string {
-    return this.sh('server', 'cat /proc/sys/net/ipv4/tcp_congestion_control');
+  /** Joins two namespaces by a veth pair, with the addresses that its ends are given, and waits until it carries frames. */
+  join(end: VethEnd, other: VethEnd): void {
+    this.sh(
+      end.space,
+      `ip link add ${end.name} type veth peer name ${other.name} netns ${this.holder(other.space).pid}`,
+    );
+    for (const { space, name, addresses } of [end, other]) {
+      for (const address of addresses) this.sh(space, `ip address add ${address} dev ${name}`);
+      this.sh(space, `ip link set ${name} up`);
+    }
+    for (const { space, name } of [end, other]) {
+      this.sh(space, `for try in $(seq 500); do ip link show ${name} | grep -q "state UP" && break; sleep 0.01; done`);
+    }
+  }
+
+  /** Frames that an interface has received and sent, super-frames as one each. */
+  frames(space: string, name: string): { readonly received: number; readonly sent: number } {
+    const table = readFileSync(`/proc/${this.holder(space).pid}/net/dev`, 'latin1');
+    const line = table.split('\n').find((text) => text.trim().startsWith(`${name}:`)) ?? '';
+    const columns = line
+      .slice(line.indexOf(':') + 1)
+      .trim()
+      .split(/\s+/)
+      .map(Number);
+    return { received: columns[RECEIVED_FRAMES] ?? 0, sent: columns[SENT_FRAMES] ?? 0 };
+  }
+
+  /** The congestion control that the kernel's TCP has in a namespace. */
+  congestionControl(space: string): string {
+    return this.sh(space, 'cat /proc/sys/net/ipv4/tcp_congestion_control');
   }
 
   /** Starts a command that dies with the bench, on one processor, in one of the namespaces. */
   start(place: Place, command: string, args: readonly string[]): ChildProcess {
     const core = ['taskset', '--cpu-list', `${place.core}`];
     const brood = place.breeds === true ? ['unshare', '--pid', '--kill-child=KILL'] : [];
-    const child = spawn('nsenter', [...this.enter(place.side), ...core, ...brood, command, ...args], {
+    const child = spawn('nsenter', [...this.enter(place.space), ...core, ...brood, command, ...args], {
       env: ENVIRONMENT,
       stdio: [
         'ignore',
         place.output === true ? 'pipe' : 'ignore',
-        'inherit',
+        place.quiet === true ? 'ignore' : 'inherit',
         ...(place.channel === true ? (['ipc'] as const) : []),
       ],
     });
@@ -94,43 +130,32 @@ export class Lab {
     child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       output += text;
     });
-    const [code] = (await once(child, 'close')) as [number | null];
-    if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code}: ${output}`);
+    const { patienceMs } = place;
+    const alarm = patienceMs === undefined ? undefined : setTimeout(() => this.stop(child), patienceMs);
+    const [code] = (await once(child, 'close').finally(() => clearTimeout(alarm))) as [number | null];
+    if (code !== 0 && place.accepts?.includes(code ?? -1) !== true)
+      throw new Error(`${command} ${args.join(' ')} ended with ${code}: ${output}`);
     return output;
+  }
+
+  /** Ends a command started here, and what it has started. */
+  stop(child: ChildProcess): void {
+    // unshare(1) sees its child, and all that comes of it, buried, and ends
+    if (this.children.get(child)?.breeds !== true || !endChildren(child)) child.kill('SIGKILL');
   }
 
   /** Ends what runs in the namespaces, and the namespaces. */
   async remove(): Promise<void> {
-    const { client, server, children } = this;
-    const ends = [...children.keys(), client, server].filter(isAlive).map((child) => once(child, 'exit'));
-    for (const [child, { breeds }] of children) {
-      // unshare(1) sees its child, and all that comes of it, buried, and ends
-      if (!breeds || !endChildren(child)) child.kill('SIGKILL');
-    }
-    client.stdin?.end();
-    server.stdin?.end();
+    const holders = [...this.holders.values()];
+    const ends = [...this.children.keys(), ...holders].filter(isAlive).map((child) => once(child, 'exit'));
+    for (const child of this.children.keys()) this.stop(child);
+    for (const holder of holders) holder.stdin?.end();
     await Promise.all(ends);
   }
 
-  private connect(): void {
-    for (const side of ['client', 'server'] as const) {
-      // its neighbour discovery would only be noise; a kernel without IPv6 has no such setting
-      this.sh(side, 'for all in /proc/sys/net/ipv6/conf/*/disable_ipv6; do [ -w $all ] && echo 1 >$all; done; :');
-      this.sh(side, 'ip link set lo up');
-    }
-    this.sh('client', `ip link add veth0 type veth peer name veth0 netns ${this.server.pid}`);
-    const addresses = { client: CLIENT_ADDRESSES, server: [SOCKET_SERVER_ADDRESS, UNPACED_SERVER_ADDRESS] };
-    for (const side of ['client', 'server'] as const) {
-      for (const address of addresses[side]) this.sh(side, `ip address add ${address}/24 dev veth0`);
-      this.sh(side, 'ip link set veth0 up');
-    }
-    const route = `ip route replace ${UNPACED_NETWORK} dev veth0 src ${UNPACED_SERVER_ADDRESS} congctl`;
-    this.sh('server', UNPACED_CONTROLS.map((control) => `${route} ${control}`).join(' || '));
-  }
-
   /** Runs a shell's command line in a namespace, and returns what it printed. */
-  private sh(side: Place['side'], line: string): string {
-    return execFileSync('nsenter', [...this.enter(side), 'sh', '-c', line], {
+  sh(space: string, line: string): string {
+    return execFileSync('nsenter', [...this.enter(space), 'sh', '-c', line], {
       env: ENVIRONMENT,
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -138,8 +163,14 @@ export class Lab {
   }
 
   /** Arguments of nsenter(1) for a command that dies when this process does. */
-  private enter(side: Place['side']): string[] {
-    return [`--net=/proc/${this[side].pid}/ns/net`, 'setpriv', '--pdeathsig', 'KILL'];
+  private enter(space: string): string[] {
+    return [`--net=/proc/${this.holder(space).pid}/ns/net`, 'setpriv', '--pdeathsig', 'KILL'];
+  }
+
+  private holder(space: string): ChildProcess {
+    const holder = this.holders.get(space);
+    if (holder === undefined) throw new RangeError(`the lab has no namespace ${space}`);
+    return holder;
   }
 }
 

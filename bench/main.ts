@@ -9,11 +9,12 @@ import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Document, writeDocuments } from './documents.ts';
 import type { Fetched } from './fetch.ts';
-import { Lab } from './lab.ts';
+import type { Lab } from './lab.ts';
 import { Load } from './load.ts';
 import { assertMachine, chooseCores, ObstacleError, warnOfLoad } from './machine.ts';
 import { measure, profileUnderLoad, type Sample } from './measure.ts';
-import { type BenchOptions, HELP, readOptions, type ServerName, UsageError } from './options.ts';
+import { createHttpLab } from './network.ts';
+import { type BenchOptions, HELP, readOptions, UsageError } from './options.ts';
 import { printProfiles, printSize, printVerdicts, type SizeResult } from './report.ts';
 import { offer, type RunningServer, scriptPath, startServer } from './servers.ts';
 
@@ -45,7 +46,7 @@ async function main(args: readonly string[]): Promise<void> {
     process.once(signal, () => void tidy().finally(() => process.exit(EXIT_SIGNAL + number)));
   }
   try {
-    lab = await Lab.create(serverCore, clientCore);
+    lab = await createHttpLab(serverCore, clientCore);
     await run(lab, directory, options);
   } finally {
     await tidy();
@@ -67,7 +68,7 @@ async function run(lab: Lab, directory: string, options: BenchOptions): Promise<
   console.log(noteOnTcp(lab));
   const warning = warnOfLoad();
   if (warning !== undefined) console.log(warning);
-  const load = new Load(lab, directory, connections);
+  const load = new Load(lab, directory, { connections });
   const results: SizeResult[] = [];
   for (const document of documents) {
     const result = await measureSize(lab, load, servers, document, options);
@@ -83,7 +84,7 @@ async function run(lab: Lab, directory: string, options: BenchOptions): Promise<
 }
 
 function noteOnTcp(lab: Lab): string {
-  const control = lab.congestionControl();
+  const control = lab.congestionControl('server');
   const note = `The kernel's TCP has ${control} here, with which nginx and node are measured`;
   if (control !== 'bbr') return `${note}.`;
   return `${note}: its pacing costs them dearly from 10 kB on, which nginx-tuned is free of.`;
@@ -93,7 +94,7 @@ function noteOnTcp(lab: Lab): string {
 async function checkAnswers(lab: Lab, server: RunningServer, documents: readonly Document[]): Promise<void> {
   for (const document of documents) {
     const url = await offer(server, document);
-    const place = { side: 'client', core: lab.clientCore } as const;
+    const place = { space: 'client', core: lab.clientCore } as const;
     const { status, bytes, sha256, keptAlive } = JSON.parse(
       await lab.run(place, process.execPath, [scriptPath('fetch.js'), url]),
     ) as Fetched;
@@ -110,7 +111,7 @@ async function measureSize(
   document: Document,
   { rounds, seconds }: BenchOptions,
 ): Promise<SizeResult> {
-  const samples = new Map<ServerName, Sample[]>();
+  const samples = new Map<string, Sample[]>();
   for (const server of servers) {
     samples.set(server.name, []);
     await load.run(await offer(server, document), WARM_UP_SECONDS);

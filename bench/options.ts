@@ -7,7 +7,17 @@ export class UsageError extends Error {
 }
 
 /** Everything that can be measured, in the order of the tables. */
-export const SERVER_NAMES = ['cheetah', 'nginx', 'nginx-tuned', 'node', 'ceiling', 'fixed'] as const;
+export const SERVER_NAMES = [
+  'cheetah',
+  'sockets',
+  'nginx',
+  'nginx-tuned',
+  'lighttpd',
+  'node',
+  'sirv',
+  'ceiling',
+  'fixed',
+] as const;
 
 export type ServerName = (typeof SERVER_NAMES)[number];
 
@@ -30,11 +40,14 @@ Measures Cheetah against nginx and node:http in network namespaces of its own (r
   --rounds N         rounds, the servers taking turns in each (default 5)
   --seconds N        seconds of load of each server in a round (default 3)
   --sizes LIST       document sizes (default 100,1k,10k,100k,1M; k and M are powers of ten)
-  --only LIST        of these servers (default all but fixed):
+  --only LIST        of these servers (default cheetah,nginx,nginx-tuned,node,ceiling):
                        cheetah        our HTTP server, through the command's own parts
+                       sockets        the same HTTP over the kernel's TCP: exonet cheetah --sockets
                        nginx          one worker, sendfile, tcp_nopush, over a veth pair, on TCP as this kernel has it
                        nginx-tuned    the same, but it keeps files open, and TCP has cubic whatever the kernel was told
+                       lighttpd       one process, sendfile, over the veth pair
                        node           a node:http server that sends from memory, over the same veth pair
+                       sirv           node:http with sirv, which streams from the disk
                        ceiling        the cheapest canned responder on Cheetah's driver
                        fixed          one reply for all, over the whole stack but without HTTP
   --connections N    kept-alive connections of the load (default 64)
@@ -88,7 +101,7 @@ function parse(args: readonly string[]) {
   }
 }
 
-function readInteger(option: string, text: string, lowest: number, highest: number): number {
+export function readInteger(option: string, text: string, lowest: number, highest: number): number {
   const value = Number(text);
   if (/^\d+$/.test(text) && value >= lowest && value <= highest) return value;
   throw new UsageError(`--${option} ${text}: must be a whole number from ${lowest} to ${highest}.`);
@@ -117,7 +130,7 @@ function readServers(text: string): ServerName[] {
   return SERVER_NAMES.filter((name) => asked.has(name));
 }
 
-function readCores(text: string): [number, number] {
+export function readCores(text: string): [number, number] {
   const cores = text.split(',').map((core) => readInteger('cores', core, 0, MAX_CORE));
   const [server, client] = cores;
   if (cores.length !== 2 || server === undefined || client === undefined || server === client) {

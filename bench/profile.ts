@@ -19,6 +19,8 @@ export interface ProfileNode {
 
 /** As the inspector's `Profiler.stop` gives it; `timeDeltas[i]` microseconds lie before `samples[i]`. */
 export interface CpuProfile {
+  /** Of the monotonic clock, microseconds. */
+  readonly startTime: number;
   readonly nodes: readonly ProfileNode[];
   readonly samples?: readonly number[];
   readonly timeDeltas?: readonly number[];
@@ -82,7 +84,10 @@ export function allocatorsOf(profile: AllocationProfile, count: number): Share[]
 }
 
 /** Adds up the time of all frames that `key` calls the same; the inspector's own is left out, and idle time. */
-function sharesOf(profile: CpuProfile, key: (frame: CallFrame, caller: CallFrame | undefined) => string): Share[] {
+export function sharesOf(
+  profile: CpuProfile,
+  key: (frame: CallFrame, caller: CallFrame | undefined) => string,
+): Share[] {
   const nodes = new Map(profile.nodes.map((node) => [node.id, node]));
   const callers = new Map(profile.nodes.flatMap((node) => (node.children ?? []).map((id) => [id, node.callFrame])));
   const times = new Map<string, number>();
@@ -121,6 +126,6 @@ function nameOf(frame: CallFrame, caller?: CallFrame): string {
   return file === undefined ? `${name} ${frame.url}`.trim() : `${name} ${file}:${frame.lineNumber + 1}`;
 }
 
-function isNative({ functionName, url }: CallFrame): boolean {
+export function isNative({ functionName, url }: CallFrame): boolean {
   return url === '' && !functionName.startsWith('(');
 }

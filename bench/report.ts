@@ -8,7 +8,7 @@ import { median, variation } from './statistics.ts';
 /** The samples of one document by server, round i's in place i. */
 export interface SizeResult {
   readonly document: Document;
-  readonly samples: ReadonlyMap<ServerName, readonly Sample[]>;
+  readonly samples: ReadonlyMap<string, readonly Sample[]>;
 }
 
 /** What issue 2 asks of Cheetah: so many times another server's requests per second at documents of these sizes. */
@@ -51,7 +51,7 @@ export function printVerdicts(results: readonly SizeResult[]): void {
   }
 }
 
-export function printProfiles(server: ServerName, label: string, file: string, profiles: Profiles): void {
+export function printProfiles(server: string, label: string, file: string, profiles: Profiles): void {
   console.log(`\nWhere the time of ${server} goes at ${label} (${file})`);
   printShares(roomsOf(profiles.time));
   console.log(`  the ${TOP_FUNCTIONS} functions with the most time of their own`);
@@ -65,7 +65,7 @@ function printShares(shares: readonly Share[]): void {
 }
 
 /** How many times the other's requests per second, as the median of the rounds' ratios. */
-function ratioOf(result: SizeResult, server: ServerName, other: ServerName): number | undefined {
+function ratioOf(result: SizeResult, server: string, other: string): number | undefined {
   const ours = result.samples.get(server) ?? [];
   const theirs = result.samples.get(other) ?? [];
   const ratios = ours.flatMap((sample, round) => {
@@ -78,7 +78,7 @@ function ratioOf(result: SizeResult, server: ServerName, other: ServerName): num
 type Row = readonly string[];
 
 function speedTable(result: SizeResult): Row[] {
-  const others = (['nginx', 'nginx-tuned', 'node', 'ceiling'] as const).filter((name) => result.samples.has(name));
+  const others = ['nginx', 'nginx-tuned', 'node', 'ceiling'].filter((name) => result.samples.has(name));
   const columns = ['requests/s', 'spread', 'MB/s', 'p50', 'p99', 'CPU us/request', 'server core', 'client core'];
   const rows: Row[] = [['', ...columns, ...others.map((name) => `x ${name}`)]];
   for (const [name, samples] of result.samples) {

@@ -5,30 +5,49 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Control } from './control.ts';
 import type { Document } from './documents.ts';
-import { type Lab, SOCKET_SERVER_ADDRESS, UNPACED_SERVER_ADDRESS } from './lab.ts';
+import type { Lab, Place } from './lab.ts';
+import { SOCKET_LINK, SOCKET_SERVER_ADDRESS, UNPACED_SERVER_ADDRESS } from './network.ts';
 import type { ServerName } from './options.ts';
+import { lighttpdConfig, nginxConfig, OPEN_FILE_CACHE } from './peers.ts';
 
 export interface RunningServer {
-  readonly name: ServerName;
+  readonly name: string;
   /** `http://10.90.0.2:80/` */
   readonly url: string;
+  readonly child: ChildProcess;
   /** The process that was started; nginx has its workers below it. */
   readonly pid: number;
   /** Servers of our own answer questions. */
   readonly control: Control | null;
   /** The server has one reply for all, and is to be told which. */
   readonly oneReply: boolean;
+  /** The interface that its frames pass, as the kernel counts them. */
+  readonly link: { readonly space: string; readonly name: string };
 }
 
-/** Networks of the TAP devices; the stack has .2, the kernel's end .1. */
-const TAP_SERVERS = {
-  cheetah: { script: 'cheetah-server.js', device: 'exo0', network: '10.90.0', oneReply: false },
-  ceiling: { script: 'ceiling.js', device: 'exo1', network: '10.90.1', oneReply: true },
-  fixed: { script: 'fixed-server.js', device: 'exo2', network: '10.90.2', oneReply: true },
-} as const;
+/** A server on a TAP device; the stack has the address .2 of its network, the kernel's end .1. */
+export interface TapServer {
+  readonly name: string;
+  readonly script: string;
+  readonly device: string;
+  readonly network: string;
+  readonly oneReply: boolean;
+  /** More arguments for the program. */
+  readonly switches?: readonly string[];
+}
 
-const NGINX_PORT = 80;
+const TAP_SERVERS: Readonly<Record<'cheetah' | 'ceiling' | 'fixed', TapServer>> = {
+  cheetah: { name: 'cheetah', script: 'cheetah-server.js', device: 'exo0', network: '10.90.0', oneReply: false },
+  ceiling: { name: 'ceiling', script: 'ceiling.js', device: 'exo1', network: '10.90.1', oneReply: true },
+  fixed: { name: 'fixed', script: 'fixed-server.js', device: 'exo2', network: '10.90.2', oneReply: true },
+};
+
 const NODE_PORT = 8080;
+const SIRV_PORT = 8081;
+const LIGHTTPD_PORT = 8082;
+const SOCKETS_PORT = 8083;
+
+const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
 /** Starts a server over `documents`; `directory` is for whatever else it needs. */
 export async function startServer(
@@ -41,19 +60,25 @@ export async function startServer(
     case 'cheetah':
     case 'ceiling':
     case 'fixed':
-      return startTapServer(lab, name, documents);
+      return startTapServer(lab, TAP_SERVERS[name], documents);
     case 'node':
-      return startNode(lab, documents);
+      return startScript(lab, name, 'node-http.js', documents, NODE_PORT);
+    case 'sirv':
+      return startScript(lab, name, 'node-sirv.js', documents, SIRV_PORT);
+    case 'sockets':
+      return startSockets(lab, documents);
     case 'nginx':
       return startNginx(lab, name, documents, join(directory, name), SOCKET_SERVER_ADDRESS, '');
     case 'nginx-tuned':
-      return startNginx(lab, name, documents, join(directory, name), UNPACED_SERVER_ADDRESS, KEEP_FILES_OPEN);
+      return startNginx(lab, name, documents, join(directory, name), UNPACED_SERVER_ADDRESS, OPEN_FILE_CACHE);
+    case 'lighttpd':
+      return startLighttpd(lab, documents, join(directory, name));
   }
 }
 
-/** Has the server serve the document, and returns its URL. */
-export async function offer(server: RunningServer, document: Document): Promise<string> {
-  if (server.oneReply) await server.control?.select(document.name);
+/** Has the server serve the document, closing the connection behind it or not, and returns its URL. */
+export async function offer(server: RunningServer, document: Document, closes = false): Promise<string> {
+  if (server.oneReply) await server.control?.select(document.name, closes);
   return `${server.url}${document.name}`;
 }
 
@@ -61,69 +86,97 @@ export function scriptPath(name: string): string {
   return fileURLToPath(new URL(name, import.meta.url));
 }
 
-async function startTapServer(lab: Lab, name: keyof typeof TAP_SERVERS, documents: string): Promise<RunningServer> {
-  const { script, device, network, oneReply } = TAP_SERVERS[name];
-  const place = { side: 'client', core: lab.serverCore, channel: true } as const;
-  const args = [scriptPath(script), documents, device, `${network}.2/24`, `${network}.1/24`];
+/** The program as people run it. */
+export function cliArguments(command: string, args: readonly string[]): string[] {
+  return [CLI, command, ...args];
+}
+
+export async function startTapServer(lab: Lab, server: TapServer, documents: string): Promise<RunningServer> {
+  const { name, script, device, network, oneReply, switches = [] } = server;
+  const place = { space: 'client', core: lab.serverCore, channel: true } as const;
+  const args = [scriptPath(script), documents, device, `${network}.2/24`, `${network}.1/24`, ...switches];
   const child = lab.start(place, process.execPath, args);
   const control = new Control(name, child);
   await control.ready();
-  return { name, url: `http://${network}.2/`, pid: pidOf(child), control, oneReply };
+  const link = { space: 'client', name: device };
+  return { name, url: `http://${network}.2/`, child, pid: pidOf(child), control, oneReply, link };
 }
 
-function startNode(lab: Lab, documents: string): RunningServer {
-  const args = [scriptPath('node-http.js'), documents, SOCKET_SERVER_ADDRESS, `${NODE_PORT}`];
-  const child = lab.start({ side: 'server', core: lab.serverCore }, process.execPath, args);
-  const url = `http://${SOCKET_SERVER_ADDRESS}:${NODE_PORT}/`;
-  return { name: 'node', url, pid: pidOf(child), control: null, oneReply: false };
+/** A server on the kernel's sockets: the command, and where it listens. */
+export function startSocketServer(
+  lab: Lab,
+  name: string,
+  command: string,
+  args: readonly string[],
+  listen: { readonly address: string; readonly port: number },
+  more: Partial<Place> = {},
+): RunningServer {
+  const child = lab.start({ space: 'server', core: lab.serverCore, ...more }, command, args);
+  const url = `http://${listen.address}:${listen.port}/`;
+  return { name, url, child, pid: pidOf(child), control: null, oneReply: false, link: SOCKET_LINK };
 }
 
-function pidOf(child: ChildProcess): number {
+function startScript(lab: Lab, name: string, script: string, documents: string, port: number): RunningServer {
+  const address = SOCKET_SERVER_ADDRESS;
+  const args = [scriptPath(script), documents, address, `${port}`];
+  return startSocketServer(lab, name, process.execPath, args, { address, port });
+}
+
+/** Cheetah's own HTTP over the kernel's TCP. */
+function startSockets(lab: Lab, documents: string): RunningServer {
+  const port = SOCKETS_PORT;
+  const args = cliArguments('cheetah', ['--sockets', '--root', documents, '--port', `${port}`]);
+  const listen = { address: SOCKET_SERVER_ADDRESS, port };
+  return startSocketServer(lab, 'sockets', process.execPath, args, listen);
+}
+
+export function pidOf(child: ChildProcess): number {
   if (child.pid === undefined) throw new Error(`cannot start ${child.spawnfile}`);
   return child.pid;
 }
 
-const KEEP_FILES_OPEN = 'open_file_cache max=1000 inactive=600s; open_file_cache_valid 600s;';
+/** nginx on every address of a namespace, with its files kept open, on the processor of `place`. */
+export function startNginxEverywhere(lab: Lab, documents: string, directory: string, more: Partial<Place>) {
+  mkdirSync(directory, { recursive: true });
+  const config = join(directory, 'nginx.conf');
+  const site = `${OPEN_FILE_CACHE}\n  server { listen 80 backlog=4096; root ${documents}; }`;
+  writeFileSync(config, nginxConfig(directory, site));
+  const args = ['-e', 'stderr', '-p', directory, '-c', config];
+  return startSocketServer(
+    lab,
+    'nginx',
+    'nginx',
+    args,
+    { address: SOCKET_SERVER_ADDRESS, port: 80 },
+    { ...more, breeds: true },
+  );
+}
 
 function startNginx(
   lab: Lab,
-  name: ServerName,
+  name: string,
   documents: string,
   directory: string,
   address: string,
   more: string,
 ): RunningServer {
-  mkdirSync(directory);
+  const listen = { address, port: 80 };
+  mkdirSync(directory, { recursive: true });
   const config = join(directory, 'nginx.conf');
-  writeFileSync(config, nginxConfig(documents, directory, address, more));
-  const place = { side: 'server', core: lab.serverCore, breeds: true } as const;
-  const child = lab.start(place, 'nginx', ['-e', 'stderr', '-p', directory, '-c', config]);
-  return { name, url: `http://${address}/`, pid: pidOf(child), control: null, oneReply: false };
+  const site = `${more}
+  server {
+    listen ${listen.address}:${listen.port} backlog=4096;
+    root ${documents};
+  }`;
+  writeFileSync(config, nginxConfig(directory, site));
+  const args = ['-e', 'stderr', '-p', directory, '-c', config];
+  return startSocketServer(lab, name, 'nginx', args, listen, { breeds: true });
 }
 
-function nginxConfig(documents: string, directory: string, address: string, more: string): string {
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
-  return `daemon off;
-worker_processes 1;
-worker_rlimit_nofile 16384;
-${process.getuid?.() === 0 ? 'user root;' : ''}
-pid ${join(directory, 'nginx.pid')};
-error_log stderr warn;
-events { worker_connections 4096; }
-http {
-  access_log off;
-  sendfile on;
-  tcp_nopush on;
-  tcp_nodelay on;
-  keepalive_timeout 3600s;
-  keepalive_requests 1000000000;
-  default_type application/octet-stream;
-  ${more}
-  ${temporary.map((kind) => `${kind}_temp_path ${join(directory, kind)};`).join('\n  ')}
-  server {
-    listen ${address}:${NGINX_PORT};
-    root ${documents};
-  }
-}
-`;
+function startLighttpd(lab: Lab, documents: string, directory: string): RunningServer {
+  const listen = { address: SOCKET_SERVER_ADDRESS, port: LIGHTTPD_PORT };
+  mkdirSync(directory, { recursive: true });
+  const config = join(directory, 'lighttpd.conf');
+  writeFileSync(config, lighttpdConfig(documents, listen));
+  return startSocketServer(lab, 'lighttpd', 'lighttpd', ['-D', '-f', config], listen);
 }

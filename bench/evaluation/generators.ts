@@ -1,0 +1,199 @@
+/** Load generators under one command each: what they are told, and how their figures are read. */
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import type { Report } from '../../src/servers/webswamp/report.ts';
+import type { Lab } from '../lab.ts';
+import { Load } from '../load.ts';
+import type { CpuProfile } from '../profile.ts';
+import { cliArguments } from '../servers.ts';
+import { summarize } from './buckets.ts';
+import type { Context } from './context.ts';
+import type { ProfileSummary } from './shapes.ts';
+import type { Mode } from './sweep.ts';
+
+/** What is asked for, and how it is reached by the kernel's sockets and from webswamp's own device. */
+export interface Target {
+  readonly path: string;
+  readonly socketsUrl: string;
+  /** The namespace whose kernel is the other end of webswamp's device. */
+  readonly swampSpace: string;
+  readonly swampUrl: string;
+}
+
+export interface Generated {
+  readonly requests: number;
+  readonly errors: number;
+  readonly requestsPerSecond: number;
+}
+
+export interface Generator {
+  readonly name: string;
+  /** What it can do. */
+  readonly modes: readonly Mode[];
+  run(target: Target, mode: Mode, seconds: number): Promise<Generated>;
+}
+
+const BOTH: readonly Mode[] = ['keep-alive', 'close'];
+const PATIENCE_MS = 20_000;
+/** webswamp says with it that it was the limit itself. */
+const EXIT_SATURATED = 3;
+const SWAMP_DEVICE = 'swamp0';
+const SWAMP_NETWORK = '10.91.0';
+/** Address by which webswamp reaches the kernel at the other end of its device. */
+export const SWAMP_HOST_ADDRESS = `${SWAMP_NETWORK}.1`;
+const SAMPLING_INTERVAL_US = '200';
+
+export class Generators {
+  private readonly lab: Lab;
+  private readonly directory: string;
+  private readonly connections: number;
+  private runs = 0;
+
+  constructor(lab: Lab, directory: string, connections: number) {
+    this.lab = lab;
+    this.directory = directory;
+    this.connections = connections;
+  }
+
+  all(): Generator[] {
+    return [
+      this.webswamp('webswamp', []),
+      {
+        name: 'webswamp --sockets',
+        modes: BOTH,
+        run: (target, mode, seconds) => this.swampSockets(target, mode, seconds),
+      },
+      { name: 'wrk', modes: BOTH, run: (target, mode, seconds) => this.wrk(target, mode, seconds) },
+      { name: 'h2load', modes: ['keep-alive'], run: (target, _mode, seconds) => this.h2load(target, seconds) },
+      { name: 'ab', modes: BOTH, run: (target, mode, seconds) => this.ab(target, mode, seconds) },
+      { name: 'autocannon', modes: BOTH, run: (target, mode, seconds) => this.autocannon(target, mode, seconds) },
+    ];
+  }
+
+  /** webswamp on a device of its own, with these switches. */
+  webswamp(name: string, switches: readonly string[]): Generator {
+    return {
+      name,
+      modes: BOTH,
+      run: (target, mode, seconds) => this.swamp(target, [...modeSwitches(mode), ...switches], seconds),
+    };
+  }
+
+  /** The whole report of webswamp on a device of its own. */
+  async swamp(
+    target: Target,
+    switches: readonly string[],
+    seconds: number,
+    node: readonly string[] = [],
+  ): Promise<Report> {
+    const network = [
+      ...['--device', `tap:${SWAMP_DEVICE}`, '--address', `${SWAMP_NETWORK}.2/24`],
+      ...['--host-address', `${SWAMP_HOST_ADDRESS}/24`, '--gateway', SWAMP_HOST_ADDRESS],
+    ];
+    return this.runSwamp(target.swampSpace, target.swampUrl, [...network, ...switches], seconds, node);
+  }
+
+  /** Where the time of webswamp's process goes over a whole run, start and end of the process included. */
+  async summarizeProfile(context: Context, target: Target, mode: Mode, what: string): Promise<ProfileSummary> {
+    const name = `swamp-${this.runs++}.cpuprofile`;
+    const node = [
+      ...['--cpu-prof', `--cpu-prof-dir=${this.directory}`, `--cpu-prof-name=${name}`],
+      ...['--cpu-prof-interval', SAMPLING_INTERVAL_US],
+    ];
+    const seconds = context.options.seconds + 1;
+    const action = () => this.swamp(target, modeSwitches(mode), seconds, node);
+    const { time } = await context.timedInside(seconds, action);
+    const profile = JSON.parse(readFileSync(join(this.directory, name), 'utf8')) as CpuProfile;
+    return summarize(what, profile, time, time.clientSeconds);
+  }
+
+  private swampSockets(target: Target, mode: Mode, seconds: number): Promise<Report> {
+    return this.runSwamp('client', target.socketsUrl, ['--sockets', ...modeSwitches(mode)], seconds, []);
+  }
+
+  private async runSwamp(
+    space: string,
+    url: string,
+    switches: readonly string[],
+    seconds: number,
+    node: readonly string[],
+  ): Promise<Report> {
+    const file = join(this.directory, `swamp-${this.runs++}.json`);
+    const args = [url, '-c', `${this.connections}`, '-d', `${seconds}s`, '--json', file, ...switches];
+    const place = { ...this.place(space, seconds), accepts: [EXIT_SATURATED] };
+    await this.lab.run(place, process.execPath, [...node, ...cliArguments('webswamp', args)]);
+    return JSON.parse(readFileSync(file, 'utf8')) as Report;
+  }
+
+  private wrk(target: Target, mode: Mode, seconds: number): Promise<Generated> {
+    const settings = { connections: this.connections, closes: mode === 'close' };
+    return new Load(this.lab, this.directory, settings).run(target.socketsUrl, seconds);
+  }
+
+  private async h2load(target: Target, seconds: number): Promise<Generated> {
+    const args = ['--h1', '-t1', '-c', `${this.connections}`, '-D', `${seconds}`, target.socketsUrl];
+    const output = await this.lab.run(this.place('client', seconds), 'h2load', args);
+    const done = /(\d+) total, \d+ started, \d+ done, (\d+) succeeded, (\d+) failed, (\d+) errored/.exec(output);
+    const speed = /finished in [^,]+, ([\d.]+) req\/s/.exec(output)?.[1];
+    return read('h2load', output, done?.[2], speed, Number(done?.[3]) + Number(done?.[4]));
+  }
+
+  private async ab(target: Target, mode: Mode, seconds: number): Promise<Generated> {
+    const keep = mode === 'close' ? [] : ['-k'];
+    const limits = ['-t', `${seconds}`, '-n', '100000000', '-c', `${this.connections}`];
+    const output = await this.lab.run({ ...this.place('client', seconds), quiet: true }, 'ab', [
+      ...keep,
+      ...['-q', '-r', ...limits],
+      target.socketsUrl,
+    ]);
+    const requests = /^Complete requests:\s+(\d+)/m.exec(output)?.[1];
+    const speed = /^Requests per second:\s+([\d.]+)/m.exec(output)?.[1];
+    return read('ab', output, requests, speed, Number(/^Failed requests:\s+(\d+)/m.exec(output)?.[1]));
+  }
+
+  private async autocannon(target: Target, mode: Mode, seconds: number): Promise<Generated> {
+    const program = createRequire(import.meta.url).resolve('autocannon');
+    const reconnect = mode === 'close' ? ['-H', 'Connection=close'] : [];
+    const args = [program, '-j', '-c', `${this.connections}`, '-d', `${seconds}`, ...reconnect, target.socketsUrl];
+    const output = await this.lab.run({ ...this.place('client', seconds), quiet: true }, process.execPath, args);
+    const result = JSON.parse(/^\{.*\}$/m.exec(output)?.[0] ?? '{}') as Partial<AutocannonResult>;
+    const requests = result.requests?.total;
+    const speed = (requests ?? Number.NaN) / (result.duration ?? Number.NaN);
+    return read('autocannon', output, `${requests}`, `${speed}`, (result.errors ?? 0) + (result.non2xx ?? 0));
+  }
+
+  private place(space: string, seconds: number) {
+    return { space, core: this.lab.clientCore, patienceMs: seconds * 1000 + PATIENCE_MS };
+  }
+}
+
+interface AutocannonResult {
+  readonly duration: number;
+  readonly errors: number;
+  readonly non2xx: number;
+  readonly requests: { readonly total: number };
+}
+
+function modeSwitches(mode: Mode): string[] {
+  return mode === 'close' ? ['--requests-per-connection', '1'] : [];
+}
+
+function read(name: string, output: string, requests: string | undefined, speed: string | undefined, errors: number) {
+  const generated = { requests: Number(requests), errors, requestsPerSecond: Number(speed) };
+  if (!(generated.requests > 0) || !(generated.requestsPerSecond > 0)) {
+    throw new Error(`${name} does not say what it did: ${output}`);
+  }
+  return generated;
+}
+
+/**
+ * Makes webswamp's device beforehand, so that the kernel's TCP has the unpaced congestion control towards it too: a route in
+ * a table of its own, since the one that comes with the address is made anew with it.
+ */
+export function prepareSwampDevice(lab: Lab, space: string): void {
+  const network = `${SWAMP_NETWORK}.0/24 dev ${SWAMP_DEVICE}`;
+  lab.sh(space, `ip tuntap add dev ${SWAMP_DEVICE} mode tap && ip link set ${SWAMP_DEVICE} up`);
+  lab.sh(space, `ip route add ${network} table 100 congctl cubic || ip route add ${network} table 100 congctl reno`);
+  lab.sh(space, 'ip rule add pref 100 lookup 100');
+}
