@@ -17,6 +17,8 @@ import { assertMachine, chooseCores, ObstacleError, warnOfLoad } from './machine
 import { scriptPath } from './servers.ts';
 import { median } from './statistics.ts';
 
+/** Server and browser share a namespace: the server's TAP leads from one to the other. */
+const SPACE = 'client';
 const HELP = `make bench-cold-page [ARGS='...']   or   node build/bench/cold-page.js [options]
 
 Measures a browser's wait for a cold page with Cheetah's html-grouping and without (root, network namespaces).
@@ -125,7 +127,7 @@ async function main(args: readonly string[]): Promise<void> {
     process.once(signal, () => void tidy().finally(() => process.exit(1)));
   }
   try {
-    lab = await Lab.create(serverCore, clientCore);
+    lab = await Lab.create([SPACE], serverCore, clientCore);
     await measure(lab, new Site(directory, options.resources), options);
   } finally {
     await tidy();
@@ -163,7 +165,7 @@ async function measure(lab: Lab, site: Site, options: Options): Promise<void> {
 async function startServer(lab: Lab, site: Site, mode: Mode, index: number, readMs: number): Promise<string> {
   const network = `10.90.${index}`;
   const args = [site.root, mode, `${readMs}`, `exo${index}`, `${network}.2/24`, `${network}.1/24`];
-  const place = { side: 'client', core: lab.serverCore, channel: true } as const;
+  const place = { space: SPACE, core: lab.serverCore, channel: true } as const;
   const child = lab.start(place, process.execPath, [scriptPath('cold-page-server.js'), ...args]);
   await new Control(mode, child).ready();
   return `http://${network}.2`;
@@ -184,7 +186,7 @@ class Browser {
   }
 
   static async start(lab: Lab): Promise<Browser> {
-    const place = { side: 'client', core: lab.clientCore, channel: true } as const;
+    const place = { space: SPACE, core: lab.clientCore, channel: true } as const;
     const browser = new Browser(lab.start(place, process.execPath, [scriptPath('browser.js')]));
     await browser.hear();
     return browser;
