@@ -21,7 +21,7 @@ const OURS = 'exonet forward';
 const PATIENCE_MS = 15 * 60_000;
 
 export async function measureSemantics(context: Context): Promise<SemanticsData> {
-  const path = scriptPath(`../${SCRIPT}`);
+  const path = scriptPath(SCRIPT);
   if (!existsSync(path)) throw new Error(`there is no ${SCRIPT} to read the table with`);
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', process.execPath, path], {
     env: { ...process.env, PATH: searchPath() },

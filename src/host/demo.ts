@@ -53,6 +53,8 @@ const PAGE = 'page.html';
 const MIB = 1024 * 1024;
 /** Between two slices of virtual time the promises of the file cache come to their end. */
 const SLICE_US = 1000;
+/** For the forwarder's link address; connections are opened all the same when it has not been told by then. */
+const PATIENCE_US = 3_000_000;
 /** Longer than connections and flows linger. */
 const AFTERMATH_US = 200_000_000;
 
@@ -63,6 +65,7 @@ export class Demo {
   private readonly server: Host;
   private readonly forward: ForwardHost;
   private readonly cheetahs: readonly Cheetah<Tcb>[];
+  private readonly transport: TcpClient;
   private readonly swamp: Webswamp<Tcb>;
 
   /** Throws `RangeError` for a plan that cannot be. */
@@ -87,8 +90,9 @@ export class Demo {
     this.cheetahs = SERVER_PORTS.map((port) => this.createCheetah(port, files));
     const { stack, tcp } = this.client;
     const authority = '10.0.0.9';
+    this.transport = new TcpClient(tcp, FORWARDER, PORT);
     this.swamp = new Webswamp({
-      transport: new TcpClient(tcp, FORWARDER, PORT),
+      transport: this.transport,
       clock: stack.clock,
       timers: stack.timers,
       wake: () => stack.wake(),
@@ -109,6 +113,7 @@ export class Demo {
     swamp.onEnd = () => {
       ended = true;
     };
+    world.run(PATIENCE_US, () => this.transport.findServer());
     const startedAtMs = world.clock.wallMs();
     let secondUs = world.clock.nowUs();
     swamp.start();
