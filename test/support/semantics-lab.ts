@@ -146,6 +146,7 @@ listen relay
 function nginxConfig(directory: string, listen: string, target: string): string {
   return `load_module /usr/lib/nginx/modules/ngx_stream_module.so;
 daemon off;
+master_process off;
 worker_processes 1;
 ${process.getuid?.() === 0 ? 'user root;' : ''}
 pid ${join(directory, 'nginx.pid')};
