@@ -71,6 +71,8 @@ export class Reactor {
   /** Frames received, and when the turn that found the last of them had ended. */
   private receivedFrames = 0;
   private receivedUs = Number.NEGATIVE_INFINITY;
+  /** When the last slice ended, if it did so only to let Node's loop come round; else -1. */
+  private gaveWayUs = -1;
   /** Frames have been found, for the turn that is running or the next one. */
   private found = false;
   private pays = 0;
@@ -144,6 +146,8 @@ export class Reactor {
     if (!this.running) return;
     this.counters.increment(REACTOR_SLICES);
     const startUs = this.clock.nowUs();
+    // What others of the process did since the last slice is not the network's silence.
+    if (this.gaveWayUs >= 0) this.receivedUs += startUs - this.gaveWayUs;
     let nowUs = startUs;
     let deadlineUs = 0;
     let again = true;
@@ -168,6 +172,7 @@ export class Reactor {
       if (nowUs - startUs >= this.sliceUs) break;
     }
     this.deadlineUs = deadlineUs;
+    this.gaveWayUs = again ? nowUs : -1;
     if (again) this.wake();
     else this.goToSleep(deadlineUs);
   }
@@ -194,6 +199,7 @@ export class Reactor {
     if (soon && this.pays < PAYS_MAX) this.pays++;
     else if (!soon && this.pays > 0) this.pays--;
     this.receivedFrames = frames;
+    this.receivedUs = foundUs;
     this.found = true;
   }
 
