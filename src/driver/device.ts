@@ -7,7 +7,7 @@
  * any device (a veth peer hands over partial checksums whether asked or not); a device without transmit features refuses
  * frames that ask for them.
  *
- * Memory: the exokernel owns receive slots and lends them to `receive`; an environment owns header slots and payload
+ * Memory: the exokernel owns receive slots and lends them to `receive`, unless the device has its own; an environment owns header slots and payload
  * regions and lends them from `transmit` until `completed` has counted the frame.
  */
 
@@ -34,9 +34,19 @@ export interface DeviceCounters {
   /** System calls made to receive and to transmit (0 for simulated devices). */
   receiveCalls: number;
   transmitCalls: number;
+  /** Frames that the kernel lost because the device had no slot free for them. */
+  receiveLost: number;
   /** Frames the device had to give up: too long, truncated, refused by the kernel for good. */
   receiveErrors: number;
   transmitErrors: number;
+}
+
+/** Receive slots that a device brings along, in memory that the kernel puts frames into by itself. */
+export interface ReceiveSlots {
+  /** Where slot i's frames start; `FRAME_OFFSET_BYTES` before it are the exokernel's, as in its own slots. */
+  readonly at: Int32Array;
+  /** The frame in a slot is needed no more. Slots are filled in turn: one that is kept holds up those that follow. */
+  release(slot: number): void;
 }
 
 export interface Device {
@@ -46,6 +56,8 @@ export interface Device {
   /** Bytes of a receive slot: `FRAME_OFFSET_BYTES` and the longest frame the device may deliver. */
   readonly slotBytes: number;
   readonly features: DeviceFeatures;
+  /** Null when frames are received in slots of the exokernel's. */
+  readonly slots: ReceiveSlots | null;
   /** What the event loop watches for readability; -1 when there is nothing to watch. */
   readonly descriptor: number;
   readonly counters: DeviceCounters;
@@ -58,7 +70,8 @@ export interface Device {
   /**
    * Fills slots of the batch from index 0 until the batch is full or nothing is waiting; sets `frames.length[i]` and
    * returns how many frames there are. `frames.at[i]` is where frame i's Ethernet header goes; the device may permute
-   * these positions among themselves, so they are read after the call.
+   * these positions among themselves, so they are read after the call. A device with slots of its own puts theirs there
+   * instead, and has them back by `release`.
    */
   receive(frames: ReceiveBatch): number;
 
@@ -129,6 +142,7 @@ export function createDeviceCounters(): DeviceCounters {
     transmittedBytes: 0,
     receiveCalls: 0,
     transmitCalls: 0,
+    receiveLost: 0,
     receiveErrors: 0,
     transmitErrors: 0,
   };

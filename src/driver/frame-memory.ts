@@ -22,13 +22,17 @@ export const LONGEST_FRAME_BYTES = ETHERNET_BYTES + LONGEST_PACKET_BYTES;
 const SPARE_BYTES = 9;
 const LINE_BYTES = 64;
 
-/**
- * Slot size for frames of up to `frameBytes`: an odd number of cache lines, because headers a power of two apart would
- * all compete for the same few sets of the cache.
- */
+/** Slot size for frames of up to `frameBytes`. */
 export function slotBytesFor(frameBytes: number): number {
-  const lines = Math.ceil((FRAME_OFFSET_BYTES + frameBytes + SPARE_BYTES) / LINE_BYTES);
-  return (lines | 1) * LINE_BYTES;
+  return oddLines(FRAME_OFFSET_BYTES + frameBytes + SPARE_BYTES);
+}
+
+/**
+ * Rounds up to an odd number of cache lines, because headers a power of two apart would all compete for the same few sets
+ * of the cache.
+ */
+export function oddLines(bytes: number): number {
+  return (Math.ceil(bytes / LINE_BYTES) | 1) * LINE_BYTES;
 }
 
 /** Room in a slot from the virtio header on. */

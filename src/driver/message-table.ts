@@ -1,21 +1,17 @@
 /**
- * A table of `struct mmsghdr` in the arena, each with an iovec list of its own: what recvmmsg(2) and sendmmsg(2) take.
+ * A table of `struct mmsghdr` in the arena, each with an iovec list of its own: what sendmmsg(2) takes.
  * Everything constant is written once; a batch rewrites only where its pieces are.
  *
  * Layout (64-bit): name (8), name length (4, padded), iovecs (8), iovec count (8), control (8), control length (8),
- * flags (4, padded); then the length of the message (4, padded).
+ * flags (4, padded); then how much was sent (4, padded).
  */
 import type { Arena } from '../runtime/arena.ts';
-import { MSG_TRUNC } from '../runtime/syscalls.ts';
-import { uint32At } from '../runtime/words.ts';
 import { IovecLists } from './frame-memory.ts';
 
 const MESSAGE_BYTES = 64;
 const MESSAGE_WORDS = MESSAGE_BYTES / 4;
 const IOVECS_WORD = 4;
 const IOVEC_COUNT_WORD = 6;
-const FLAGS_WORD = 12;
-const LENGTH_WORD = 14;
 
 export class MessageTable {
   /** List i belongs to message i. */
@@ -43,15 +39,5 @@ export class MessageTable {
 
   setPieces(message: number, pieces: number): void {
     this.words[this.first + message * MESSAGE_WORDS + IOVEC_COUNT_WORD] = pieces;
-  }
-
-  /** Bytes of a message that was received or sent. */
-  messageBytes(message: number): number {
-    return uint32At(this.words, this.first + message * MESSAGE_WORDS + LENGTH_WORD);
-  }
-
-  /** Was the message received longer than its room? */
-  isTruncated(message: number): boolean {
-    return (uint32At(this.words, this.first + message * MESSAGE_WORDS + FLAGS_WORD) & MSG_TRUNC) !== 0;
   }
 }

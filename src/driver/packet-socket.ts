@@ -1,6 +1,7 @@
 /**
- * The packet socket (packet(7)): frames to and from an existing interface, such as a veth end, in batches of one system
- * call (recvmmsg, sendmmsg).
+ * The packet socket (packet(7)): frames to and from an existing interface, such as a veth end. What arrives the kernel puts
+ * into a ring that it shares with us (receive-ring.ts); what leaves goes in batches of one system call (sendmmsg), through a
+ * second socket that nobody watches: for each frame that has left, the kernel would wake whoever does.
  *
  * `PACKET_VNET_HDR` is always on, because a veth peer hands over partial checksums and super-frames whether it is asked
  * to or not: without the virtio header such a frame would look corrupted. `offload: false` only takes the right to do
@@ -11,8 +12,8 @@
  * with a VLAN tag are not ours: the kernel has taken the tag off, so that they would pass for untagged ones; a socket
  * filter keeps them out.
  *
- * Memory: owns message and iovec tables in the arena. The kernel has copied a frame when the call returns, so that frames
- * are completed as soon as they are taken.
+ * Memory: owns the ring, and message and iovec tables in the arena. The kernel has copied a frame when the call returns, so
+ * that frames are completed as soon as they are taken.
  */
 import type { Arena } from '../runtime/arena.ts';
 import {
@@ -21,8 +22,8 @@ import {
   ERRNO,
   errno,
   errnoName,
+  getsockopt,
   MSG_DONTWAIT,
-  recvmmsg,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   SOCK_RAW,
@@ -35,30 +36,24 @@ import type { Cidr, Ipv4Address, MacAddress } from '../wire/address.ts';
 import { formatMac } from '../wire/address.ts';
 import type { Bytes } from '../wire/bytes.ts';
 import { ETHERNET_BYTES } from '../wire/ethernet.ts';
-import { VNET_BYTES } from '../wire/virtio-net.ts';
 import type { Device, DeviceCounters, DeviceFeatures, ReceiveBatch, TransmitBatch } from './device.ts';
 import { createDeviceCounters, DeviceError, TRANSMIT_WORDS } from './device.ts';
-import {
-  asksForOffload,
-  gatheredBytes,
-  LONGEST_FRAME_BYTES,
-  PIECES,
-  roomFromVnet,
-  slotBytesFor,
-} from './frame-memory.ts';
+import { asksForOffload, gatheredBytes, LONGEST_FRAME_BYTES, PIECES } from './frame-memory.ts';
 import { InterfaceConfig, refuseKernelAddresses } from './interface-config.ts';
 import { MessageTable } from './message-table.ts';
+import { openReceiveRing, type ReceiveRing } from './receive-ring.ts';
 
 const AF_PACKET = 17;
 /** ETH_P_ALL in network order. */
 const ALL_PROTOCOLS = 0x0300;
+/** A socket bound to it receives nothing. */
+const NO_PROTOCOL = 0;
 
 const SOL_SOCKET = 1;
+const SO_ERROR = 4;
 const SO_SNDBUF = 7;
-const SO_RCVBUF = 8;
 const SO_ATTACH_FILTER = 26;
 const SO_SNDBUFFORCE = 32;
-const SO_RCVBUFFORCE = 33;
 
 const SOL_PACKET = 263;
 const PACKET_ADD_MEMBERSHIP = 1;
@@ -72,15 +67,16 @@ const PACKET_MR_PROMISC = 1;
  */
 const UNTAGGED_ONLY = [0x20, 0xfffff030, 0x01000015, 0, 0x06, 0xffffffff, 0x06, 0];
 
-/** Frames that a system call receives or sends at most. */
+/** Frames that a system call sends at most. */
 const BATCH_FRAMES = 64;
-/** Room for bursts of super-frames in the kernel, both ways. */
+/** Room in the kernel for frames that are leaving. */
 const BUFFER_BYTES = 8 << 20;
+/** After so many looks in vain the socket is asked whether anything is wrong with it. */
+const LOOKS_UNTIL_ASKED = 64;
 /** Words of the largest structure handed to setsockopt and bind. */
 const SCRATCH_WORDS = 16;
 
 const EAGAIN = ERRNO.EAGAIN as number;
-const EINVAL = ERRNO.EINVAL as number;
 const ENETDOWN = ERRNO.ENETDOWN as number;
 const ENOBUFS = ERRNO.ENOBUFS as number;
 const ENXIO = ERRNO.ENXIO as number;
@@ -104,83 +100,97 @@ export interface PacketSocketOptions {
 /** Opens a packet socket on an interface; throws `DeviceError` with one sentence that says what is missing. */
 export function openPacketSocket(options: PacketSocketOptions): PacketSocketDevice {
   const config = new InterfaceConfig(options.name);
-  let fd = -1;
+  const { name, arena } = options;
+  let receiver = -1;
+  let sender = -1;
+  let ring: ReceiveRing | null = null;
   try {
     const index = checkInterface(config, options);
     refuseKernelAddresses(options.addresses ?? [], options.sources);
-    fd = openSocket(options.name);
-    bindSocket(fd, options.arena, index, options.name);
-    return new PacketSocketDevice(options.arena, fd, index, config, options);
+    sender = openSocket(name);
+    receiver = openSocket(name);
+    const scratch = arena.allocate(SCRATCH_WORDS * 4);
+    setUpSender(new SocketSetUp(sender, arena, scratch, name), index);
+    ring = setUpReceiver(new SocketSetUp(receiver, arena, scratch, name), index);
+    return new PacketSocketDevice(arena, { receiver, sender, ring, index, config, scratch }, options);
   } catch (error) {
-    if (fd >= 0) close(fd);
+    ring?.close();
+    if (sender >= 0) close(sender);
+    if (receiver >= 0) close(receiver);
     config.close();
     throw error;
   }
 }
 
+/** What a device is made of. */
+interface Parts {
+  readonly receiver: number;
+  readonly sender: number;
+  readonly ring: ReceiveRing;
+  /** The interface's number. */
+  readonly index: number;
+  readonly config: InterfaceConfig;
+  /** Arena for arguments of system calls. */
+  readonly scratch: number;
+}
+
 export class PacketSocketDevice implements Device {
   readonly name: string;
   readonly mtuBytes: number;
-  readonly slotBytes = slotBytesFor(LONGEST_FRAME_BYTES);
+  readonly slotBytes: number;
+  readonly slots: ReceiveRing;
   readonly features: DeviceFeatures;
   readonly counters: DeviceCounters = createDeviceCounters();
   failure: DeviceError | null = null;
-  private fd: number;
+  private receiver: number;
+  private readonly sender: number;
   private taken = 0;
+  /** Looks in vain since the socket was asked. */
+  private emptyLooks = 0;
   private readonly index: number;
+  private readonly arena: Arena;
   private readonly bytes: Bytes;
+  private readonly scratch: number;
   private readonly offload: boolean;
   private readonly maxFrameBytes: number;
-  private readonly roomBytes = roomFromVnet(this.slotBytes);
-  private readonly received: MessageTable;
   private readonly sent: MessageTable;
   private readonly config: InterfaceConfig;
 
-  /** Takes over a bound socket; use `openPacketSocket`. */
-  constructor(arena: Arena, fd: number, index: number, config: InterfaceConfig, options: PacketSocketOptions) {
+  /** Takes over sockets that are set up; use `openPacketSocket`. */
+  constructor(arena: Arena, { receiver, sender, ring, index, config, scratch }: Parts, options: PacketSocketOptions) {
     const linkMtu = config.mtuBytes();
     const offload = options.offload !== false;
     this.name = config.name;
     this.mtuBytes = Math.min(linkMtu, options.mtu ?? linkMtu);
     this.maxFrameBytes = offload ? LONGEST_FRAME_BYTES : linkMtu + ETHERNET_BYTES;
     this.features = { transmitChecksum: offload, segmentTcp4: offload, maxFrameBytes: this.maxFrameBytes };
-    this.fd = fd;
+    this.slotBytes = ring.slotBytes;
+    this.slots = ring;
+    this.receiver = receiver;
+    this.sender = sender;
     this.index = index;
+    this.arena = arena;
     this.bytes = arena.bytes;
+    this.scratch = scratch;
     this.offload = offload;
-    this.received = new MessageTable(arena, BATCH_FRAMES, 1);
     this.sent = new MessageTable(arena, BATCH_FRAMES, PIECES);
     this.config = config;
   }
 
   get descriptor(): number {
-    return this.fd;
+    return this.receiver;
   }
 
   receive(frames: ReceiveBatch): number {
-    const { fd, received, roomBytes, counters } = this;
-    if (fd < 0 || this.failure !== null) return 0;
-    let count = 0;
-    while (count < frames.capacity) {
-      const asked = Math.min(frames.capacity - count, BATCH_FRAMES);
-      for (let i = 0; i < asked; i++) {
-        received.iovecs.putPiece(i, int32At(frames.at, count + i) - VNET_BYTES, roomBytes);
-      }
-      const got = recvmmsg(fd, received.address, asked, MSG_DONTWAIT, 0);
-      counters.receiveCalls++;
-      if (got < 0) {
-        if (this.noteReceiveError(errno())) continue;
-        break;
-      }
-      count = this.keepWhole(frames, count, got);
-      if (got < asked) break;
-    }
-    counters.receivedFrames += count;
+    if (this.receiver < 0 || this.failure !== null) return 0;
+    const count = this.slots.receive(frames, this.counters);
+    if (count > 0) this.emptyLooks = 0;
+    else if (++this.emptyLooks === LOOKS_UNTIL_ASKED) this.askForError();
     return count;
   }
 
   transmit(frames: TransmitBatch, from: number, to: number): number {
-    if (this.fd < 0) return 0;
+    if (this.receiver < 0) return 0;
     const { words } = frames;
     let next = from;
     while (next < to) {
@@ -190,7 +200,7 @@ export class PacketSocketDevice implements Device {
         next++;
         continue;
       }
-      const sent = sendmmsg(this.fd, this.sent.address, ready, MSG_DONTWAIT);
+      const sent = sendmmsg(this.sender, this.sent.address, ready, MSG_DONTWAIT);
       this.counters.transmitCalls++;
       if (sent > 0) {
         this.countSent(words, next, sent);
@@ -213,33 +223,13 @@ export class PacketSocketDevice implements Device {
 
   /** Stop watching `descriptor` first: its number may be given to something else from here on. */
   close(): void {
-    if (this.fd < 0) return;
-    close(this.fd);
+    if (this.receiver < 0) return;
+    this.slots.close();
+    close(this.receiver);
+    close(this.sender);
     this.config.close();
-    this.fd = -1;
+    this.receiver = -1;
     this.taken = 0;
-  }
-
-  /** Drops frames that came truncated or without a header, moving their slots behind the good ones; returns the new count. */
-  private keepWhole(frames: ReceiveBatch, from: number, got: number): number {
-    const { at, length } = frames;
-    const { received, counters } = this;
-    let kept = from;
-    for (let i = 0; i < got; i++) {
-      const bytes = received.messageBytes(i) - VNET_BYTES;
-      if (bytes < ETHERNET_BYTES || received.isTruncated(i)) {
-        counters.receiveErrors++;
-        continue;
-      }
-      if (kept !== from + i) {
-        const slot = int32At(at, from + i);
-        at[from + i] = int32At(at, kept);
-        at[kept] = slot;
-      }
-      length[kept++] = bytes;
-      counters.receivedBytes += bytes;
-    }
-    return kept;
   }
 
   /** Makes messages of the frames from `next` on, up to one that cannot be sent; returns how many. */
@@ -264,15 +254,17 @@ export class PacketSocketDevice implements Device {
     for (let i = from; i < from + count; i++) counters.transmittedBytes += gatheredBytes(words, i * TRANSMIT_WORDS);
   }
 
-  /**
-   * Returns whether to go on receiving. EINVAL stands for one frame whose kind of super-frame the virtio header has no
-   * word for; ENETDOWN comes once when the interface goes down, and frames after it is up again.
-   */
-  private noteReceiveError(code: number): boolean {
-    if (code === EAGAIN) return false;
-    if (code === ENETDOWN && !this.config.hasIndex(this.index)) this.fail();
+  /** A socket with an error is readable until it is asked for it. The interface going down is one that passes. */
+  private askForError(): void {
+    this.emptyLooks = 0;
+    const { arena, scratch } = this;
+    const address = arena.address(scratch);
+    arena.words[(scratch >>> 2) + 1] = 4;
+    getsockopt(this.receiver, SOL_SOCKET, SO_ERROR, address, address + 4);
+    const code = arena.words[scratch >>> 2] as number;
+    if (code === 0) return;
     if (code !== ENETDOWN) this.counters.receiveErrors++;
-    return code === EINVAL;
+    if (!this.config.hasIndex(this.index)) this.fail();
   }
 
   /** Returns whether the frame is given up. A full queue is no error; an interface that is down loses what it is given. */
@@ -315,33 +307,68 @@ function openSocket(name: string): number {
     : new DeviceError(code, `Cannot open a packet socket on ${name}: ${code}.`);
 }
 
-function bindSocket(fd: number, arena: Arena, index: number, name: string): void {
-  const scratch = arena.allocate(SCRATCH_WORDS * 4);
-  const address = arena.address(scratch);
-  /** Writes the words of a structure for the kernel to read; returns its length. */
-  const put = (...words: number[]): number => {
-    arena.words.set(words, scratch >>> 2);
-    return words.length * 4;
-  };
-  const set = (level: number, option: number, ...words: number[]): boolean =>
-    setsockopt(fd, level, option, address, put(...words)) === 0;
-  const require = (done: boolean, doing: string): void => {
+/** Sets one socket up; throws `DeviceError` for what it cannot do without. */
+class SocketSetUp {
+  readonly fd: number;
+  readonly arena: Arena;
+  readonly scratch: number;
+  private readonly name: string;
+
+  constructor(fd: number, arena: Arena, scratch: number, name: string) {
+    this.fd = fd;
+    this.arena = arena;
+    this.scratch = scratch;
+    this.name = name;
+  }
+
+  /** Sets an option to the words of a structure; false when the kernel refuses. */
+  set(level: number, option: number, ...words: number[]): boolean {
+    return setsockopt(this.fd, level, option, this.arena.address(this.scratch), this.put(words)) === 0;
+  }
+
+  bind(protocol: number, index: number): void {
+    // struct sockaddr_ll: family and protocol, interface, then fields that matter to others
+    const length = this.put([AF_PACKET | (protocol << 16), index, 0, 0, 0]);
+    this.require(bind(this.fd, this.arena.address(this.scratch), length) === 0, 'bind the end');
+  }
+
+  require(done: boolean, doing: string): void {
     if (done) return;
     const code = errnoName(errno());
-    throw new DeviceError(code, `Cannot ${doing} of the packet socket on ${name}: ${code}.`);
-  };
+    throw new DeviceError(code, `Cannot ${doing} of the packet socket on ${this.name}: ${code}.`);
+  }
 
-  if (!set(SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)) set(SOL_SOCKET, SO_RCVBUF, BUFFER_BYTES);
-  if (!set(SOL_SOCKET, SO_SNDBUFFORCE, BUFFER_BYTES)) set(SOL_SOCKET, SO_SNDBUF, BUFFER_BYTES);
+  /** Writes words for the kernel to read; returns their length in bytes. */
+  private put(words: readonly number[]): number {
+    this.arena.words.set(words, this.scratch >>> 2);
+    return words.length * 4;
+  }
+}
+
+function setUpSender(socket: SocketSetUp, index: number): void {
+  if (!socket.set(SOL_SOCKET, SO_SNDBUFFORCE, BUFFER_BYTES)) socket.set(SOL_SOCKET, SO_SNDBUF, BUFFER_BYTES);
+  socket.require(socket.set(SOL_PACKET, PACKET_VNET_HDR, 1), 'turn on the virtio header');
+  socket.bind(NO_PROTOCOL, index);
+}
+
+function setUpReceiver(socket: SocketSetUp, index: number): ReceiveRing {
+  const { arena, scratch, fd } = socket;
   const program = arena.allocate(UNTAGGED_ONLY.length * 4);
   arena.words.set(UNTAGGED_ONLY, program >>> 2);
   const filter = [UNTAGGED_ONLY.length / 2, 0, program, arena.addressHigh];
-  require(set(SOL_SOCKET, SO_ATTACH_FILTER, ...filter), 'set the filter');
-  require(set(SOL_PACKET, PACKET_VNET_HDR, 1), 'turn on the virtio header');
-  require(set(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1), 'leave out the outgoing frames');
+  socket.require(socket.set(SOL_SOCKET, SO_ATTACH_FILTER, ...filter), 'set the filter');
+  socket.require(socket.set(SOL_PACKET, PACKET_VNET_HDR, 1), 'turn on the virtio header');
+  socket.require(socket.set(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1), 'leave out the outgoing frames');
   // struct packet_mreq: interface, type and address length, address
-  require(set(SOL_PACKET, PACKET_ADD_MEMBERSHIP, index, PACKET_MR_PROMISC, 0, 0), 'turn on the promiscuous mode');
-  // struct sockaddr_ll: family and protocol, interface, then fields that a receiver leaves zero
-  const length = put(AF_PACKET | (ALL_PROTOCOLS << 16), index, 0, 0, 0);
-  require(bind(fd, address, length) === 0, 'bind the end');
+  const promiscuous = socket.set(SOL_PACKET, PACKET_ADD_MEMBERSHIP, index, PACKET_MR_PROMISC, 0, 0);
+  socket.require(promiscuous, 'turn on the promiscuous mode');
+  const ring = openReceiveRing(arena, fd, scratch);
+  socket.require(ring !== null, 'share the receive ring');
+  try {
+    socket.bind(ALL_PROTOCOLS, index);
+  } catch (error) {
+    ring?.close();
+    throw error;
+  }
+  return ring as ReceiveRing;
 }

@@ -15,7 +15,15 @@ import { int32At } from '../runtime/words.ts';
 import type { Bytes } from '../wire/bytes.ts';
 import { completeChecksum } from '../wire/partial-checksum.ts';
 import { VNET_BYTES } from '../wire/virtio-net.ts';
-import type { Device, DeviceCounters, DeviceError, DeviceFeatures, ReceiveBatch, TransmitBatch } from './device.ts';
+import type {
+  Device,
+  DeviceCounters,
+  DeviceError,
+  DeviceFeatures,
+  ReceiveBatch,
+  ReceiveSlots,
+  TransmitBatch,
+} from './device.ts';
 import { TRANSMIT_WORDS } from './device.ts';
 import { gatheredBytes, LONGEST_FRAME_BYTES } from './frame-memory.ts';
 
@@ -148,6 +156,7 @@ export class PcapTee implements Device {
   readonly mtuBytes: number;
   readonly slotBytes: number;
   readonly features: DeviceFeatures;
+  readonly slots: ReceiveSlots | null;
   readonly writer: PcapWriter;
   private readonly device: Device;
   private readonly bytes: Bytes;
@@ -159,6 +168,7 @@ export class PcapTee implements Device {
     this.mtuBytes = device.mtuBytes;
     this.slotBytes = device.slotBytes;
     this.features = device.features;
+    this.slots = device.slots;
     this.bytes = bytes;
     this.writer = new PcapWriter(path, clock);
   }

@@ -229,6 +229,7 @@ export class SimDevice implements Device {
   readonly mtuBytes: number;
   readonly slotBytes: number;
   readonly features: DeviceFeatures;
+  readonly slots = null;
   readonly descriptor = -1;
   readonly counters: DeviceCounters = createDeviceCounters();
   readonly failure: DeviceError | null = null;

@@ -122,6 +122,7 @@ export class TapDevice implements Device {
   readonly mtuBytes: number;
   readonly slotBytes: number;
   readonly features: DeviceFeatures;
+  readonly slots = null;
   readonly counters: DeviceCounters = createDeviceCounters();
   /** The device existed before and stays. */
   readonly persistent: boolean;

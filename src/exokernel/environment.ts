@@ -7,7 +7,8 @@
  * filter in force unless one of the two implies the other; there are no levels of trust. Several environments may share an
  * address, as long as their filters tell their frames apart. Only the environment that claimed a filter may release it.
  *
- * Memory: receive slots are lent to the environment from `ring.take` until `returnSlot`; it may hold `ringFrames` of them
+ * Memory: receive slots are lent to the environment from `ring.take` until `returnSlot`, beyond the turn only what
+ * `keepSlot` has returned; it may hold `ringFrames` of them
  * at a time, waiting in the ring, being sent or neither, and what comes beyond that is dropped and counted.
  */
 import type { Demultiplexer, FilterId } from '../downloadfilter/demultiplexer.ts';
@@ -170,6 +171,14 @@ export class Environment implements SlotLender {
   }
 
   /**
+   * To be called for a frame that is kept beyond the turn: a slot of the device's would hold up its ring, so that the frame
+   * is moved out of it. Returns where the frame is from now on. Throws `RangeError` when the environment does not hold `at`.
+   */
+  keepSlot(at: number, lengthBytes: number): number {
+    return this.host.slots.keep(at, lengthBytes, this.id);
+  }
+
+  /**
    * Leaves the frame in a receive slot for transmission as it lies there, `lengthBytes` from `at`; the slot, which `owner`
    * holds, goes back when the device has sent it. False when the queue is full: the slot stays with its owner then. Throws
    * `RangeError` when `owner` does not hold the slot, or is another environment and this one has no right to forward.
@@ -223,6 +232,15 @@ export class Environment implements SlotLender {
     this.counters.increment(FRAMES_IN);
     this.counters.add(BYTES_IN, length);
     return true;
+  }
+
+  /** For the exokernel: frames still in the ring at the end of the turn are moved out of the device's slots. */
+  keepWaiting(): void {
+    const { ring } = this;
+    for (let waiting = ring.size; waiting > 0; waiting--) {
+      const at = ring.take();
+      ring.push(this.keepSlot(at, ring.length), ring.length);
+    }
   }
 
   private assertMayForward(owner: Environment): void {

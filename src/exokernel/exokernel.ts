@@ -71,6 +71,8 @@ export class Exokernel {
   private readonly clock: Clock;
   private readonly log: Log;
   private readonly batch: ReceiveBatch;
+  /** The device has no slots of its own: the batch has. */
+  private readonly lendsSlots: boolean;
   private readonly transmitter: Transmitter;
   /** By id; closed environments leave a gap that is filled again. */
   private readonly environments: (Environment | undefined)[] = [];
@@ -93,10 +95,11 @@ export class Exokernel {
     const slots = options.slots ?? DEFAULT_SLOTS;
     if (!Number.isInteger(receiveBatch) || receiveBatch < 1) throw new RangeError(`a batch of ${receiveBatch} frames`);
     if (!Number.isInteger(slots) || slots < 0) throw new RangeError(`${slots} receive slots`);
-    this.slots = new SlotPool(options.arena, options.device.slotBytes);
+    this.slots = new SlotPool(options.arena, options.device.slotBytes, options.device.slots);
     this.slots.growTo(Math.max(slots, receiveBatch));
     this.batch = new ReceiveBatch(receiveBatch);
-    for (let i = 0; i < receiveBatch; i++) this.batch.at[i] = this.slots.take();
+    this.lendsSlots = options.device.slots === null;
+    if (this.lendsSlots) for (let i = 0; i < receiveBatch; i++) this.batch.at[i] = this.slots.take();
     this.transmitter = new Transmitter(options.device, this.bytes);
   }
 
@@ -171,6 +174,7 @@ export class Exokernel {
     for (let i = 0; i < environments.length; i++) {
       const environment = environments[i];
       if (environment === undefined) continue;
+      if (!this.lendsSlots) environment.keepWaiting();
       const wantedUs = environment.program.nextDeadlineUs();
       if (wantedUs < deadlineUs) deadlineUs = wantedUs;
     }
@@ -212,13 +216,20 @@ export class Exokernel {
       const environment = owner < 0 ? undefined : this.environments[owner];
       if (environment !== undefined) {
         // There is a free slot, because there are as many as environments may hold and the batch takes.
-        if (environment.accept(at, length)) this.batch.at[i] = this.slots.take();
+        if (!environment.accept(at, length)) this.drop(at);
+        else if (this.lendsSlots) this.batch.at[i] = this.slots.take();
         return;
       }
       reason = DROP_NO_OWNER;
     }
     this.counters.increment(EXOKERNEL_FRAMES_DROPPED);
     this.drops.increment(reason);
+    this.drop(at);
+  }
+
+  /** Nobody gets a frame: its slot stays in the batch, or is the device's again. */
+  private drop(at: number): void {
+    if (!this.lendsSlots) this.slots.drop(at);
   }
 
   /** Takes out a queue whose frames have all been completed. */

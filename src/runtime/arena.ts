@@ -18,6 +18,7 @@ import {
   MAP_FIXED,
   MAP_NORESERVE,
   MAP_PRIVATE,
+  MAP_SHARED,
   mmap,
   munmap,
   PROT_NONE,
@@ -86,6 +87,22 @@ export class Arena {
     return at;
   }
 
+  /**
+   * Carves a block of whole pages and maps what a descriptor offers into it, shared; the block's offset, or 0 when the kernel
+   * refuses, and errno says why. Throws `RangeError` as `allocate` does.
+   */
+  map(fd: number, bytes: number): number {
+    const block = this.allocate(bytes + PAGE_BYTES);
+    const at = Math.ceil(block / PAGE_BYTES) * PAGE_BYTES;
+    const mapped = mmap(this.base + at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+    return isMapFailed(mapped) ? 0 : at;
+  }
+
+  /** Puts ordinary memory in the place of what `map` has mapped. */
+  unmap(at: number, bytes: number): void {
+    if (!this.closed) mapMemory(this.base + at, bytes);
+  }
+
   /** Absolute address of an offset, for a system call's argument. */
   address(offset: number): number {
     return this.base + offset;
@@ -107,8 +124,12 @@ function reserveAligned(lengthBytes: number): number {
   if (base > start) munmap(start, base - start);
   const end = start + reserved;
   if (end > base + lengthBytes) munmap(base + lengthBytes, end - base - lengthBytes);
-  const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
-  const mapped = mmap(base, lengthBytes, PROT_READ | PROT_WRITE, flags, -1, 0);
-  if (isMapFailed(mapped)) throw new Error(`cannot map the arena: ${errnoName(errno())}`);
+  mapMemory(base, lengthBytes);
   return base;
+}
+
+function mapMemory(address: number, lengthBytes: number): void {
+  const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+  const mapped = mmap(address, lengthBytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+  if (isMapFailed(mapped)) throw new Error(`cannot map the arena: ${errnoName(errno())}`);
 }

@@ -10,6 +10,7 @@ const libc = koffi.load('libc.so.6');
 export const PROT_NONE = 0;
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
+export const MAP_SHARED = 0x01;
 export const MAP_PRIVATE = 0x02;
 export const MAP_FIXED = 0x10;
 export const MAP_ANONYMOUS = 0x20;
@@ -23,7 +24,6 @@ export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOCK_CLOEXEC = 0o2000000;
-export const MSG_TRUNC = 0x20;
 export const MSG_DONTWAIT = 0x40;
 
 export const CLONE_NEWNET = 0x40000000;
@@ -64,8 +64,6 @@ export const setsockopt: (fd: number, level: number, name: number, value: number
 );
 export const getsockopt: (fd: number, level: number, name: number, value: number, lengthAt: number) => number =
   libc.func('int getsockopt(int, int, int, uintptr_t, uintptr_t)');
-export const recvmmsg: (fd: number, messages: number, count: number, flags: number, timeout: number) => number =
-  libc.func('int recvmmsg(int, uintptr_t, uint, int, uintptr_t)');
 export const sendmmsg: (fd: number, messages: number, count: number, flags: number) => number = libc.func(
   'int sendmmsg(int, uintptr_t, uint, int)',
 );

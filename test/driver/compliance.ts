@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
-import type { Device } from '../../src/driver/device.ts';
+import type { Device, ReceiveSlots } from '../../src/driver/device.ts';
 import {
   FRAME_OFFSET_BYTES,
   MAX_REGIONS,
@@ -114,9 +114,9 @@ async function stopsAtBatchEnd(t: ExecutionContext, rig: Rig): Promise<void> {
   const batch = makeBatch(rig, 4);
   const numbers: number[] = [];
   const counts = [4, 4, 2, 0].map(() => {
-    const count = rig.device.receive(batch);
-    for (let i = 0; i < count; i++) numbers.push(numberOf(withoutVnet(frameOf(rig, batch, i))));
-    return count;
+    const frames = receiveFrames(rig.device, rig.arena, batch);
+    for (const frame of frames) numbers.push(numberOf(withoutVnet(frame)));
+    return frames.length;
   });
   t.deepEqual(counts, [4, 4, 2, 0]);
   t.deepEqual(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
@@ -130,6 +130,7 @@ async function receivesMany(t: ExecutionContext, rig: Rig): Promise<void> {
 }
 
 async function writesIntoSlotsOnly(t: ExecutionContext, rig: Rig): Promise<void> {
+  if (rig.device.slots !== null) return writesIntoItsOwnSlotsOnly(t, rig, rig.device.slots);
   const { device, arena } = rig;
   const batch = new ReceiveBatch(2);
   const fence = arena.allocate(64);
@@ -147,6 +148,30 @@ async function writesIntoSlotsOnly(t: ExecutionContext, rig: Rig): Promise<void>
   t.true(untouched(fence, slot + FRAME_OFFSET_BYTES - VNET_BYTES));
   t.true(untouched(slot + device.slotBytes, second + FRAME_OFFSET_BYTES - VNET_BYTES));
   t.true(untouched(second + device.slotBytes, second + device.slotBytes + 64));
+}
+
+async function writesIntoItsOwnSlotsOnly(t: ExecutionContext, rig: Rig, slots: ReceiveSlots): Promise<void> {
+  const { device, arena } = rig;
+  const marks = Array.from(slots.at, (at) => (at - FRAME_OFFSET_BYTES) >>> 2);
+  for (const [slot, word] of marks.entries()) arena.words[word] = slot;
+  const batch = makeBatch(rig, 8);
+  const given = [...batch.at].map((at) => at - FRAME_OFFSET_BYTES);
+  const longest = numberedFrame(0, device.mtuBytes + ETHERNET_BYTES);
+  // Three times round: every slot has had a frame.
+  for (let sent = 0; sent < 3 * slots.at.length; sent += batch.capacity) {
+    rig.inject(Array.from({ length: batch.capacity }, () => longest));
+    const count = device.receive(batch);
+    t.is(count, batch.capacity);
+    for (const at of batch.at) {
+      const slot = slots.at.indexOf(at);
+      t.true(slot >= 0);
+      slots.release(slot);
+    }
+  }
+  t.true(marks.every((word, slot) => arena.words[word] === slot));
+  t.true(given.every((at) => arena.bytes.subarray(at, at + device.slotBytes).every((byte) => byte === 0)));
+  const [first, second] = slots.at;
+  t.true((second as number) - (first as number) >= device.slotBytes);
 }
 
 async function sendsWhole(t: ExecutionContext, rig: Rig): Promise<void> {
@@ -275,7 +300,7 @@ async function counts(t: ExecutionContext, rig: Rig): Promise<void> {
   t.is(device.counters.receiveErrors, 0);
   t.is(device.counters.transmitErrors, 0);
   const onDescriptor = device.descriptor >= 0;
-  t.is(device.counters.receiveCalls > 0, onDescriptor);
+  t.is(device.counters.receiveCalls > 0, onDescriptor && device.slots === null);
   t.is(device.counters.transmitCalls > 0, onDescriptor);
 }
 
@@ -346,18 +371,22 @@ function makeBatch(rig: Rig, capacity: number): ReceiveBatch {
   return batch;
 }
 
-/** A copy of frame i of a batch, virtio header first. */
-function frameOf(rig: Rig, batch: ReceiveBatch, i: number): Uint8Array {
-  const at = batch.at[i] ?? 0;
-  return rig.arena.bytes.slice(at - VNET_BYTES, at + (batch.length[i] ?? 0));
+/** Copies of the frames that a device has now, virtio header first; slots of its own it has back. */
+export function receiveFrames(device: Device, arena: Arena, batch: ReceiveBatch): Uint8Array[] {
+  const count = device.receive(batch);
+  return Array.from({ length: count }, (_, i) => {
+    const at = batch.at[i] ?? 0;
+    const frame = arena.bytes.slice(at - VNET_BYTES, at + (batch.length[i] ?? 0));
+    device.slots?.release(device.slots.at.indexOf(at));
+    return frame;
+  });
 }
 
 async function receiveAll(rig: Rig, batch: ReceiveBatch, expected: number): Promise<Uint8Array[]> {
   const frames: Uint8Array[] = [];
   for (let round = 0; round < PATIENCE && frames.length < expected; round++) {
     await rig.settle();
-    const count = rig.device.receive(batch);
-    for (let i = 0; i < count; i++) frames.push(frameOf(rig, batch, i));
+    frames.push(...receiveFrames(rig.device, rig.arena, batch));
   }
   return frames;
 }
@@ -432,13 +461,11 @@ export class FarEnd {
 
   collect(): Uint8Array[] {
     const { arena, batch, device } = this;
-    const frames: Uint8Array[] = [];
-    for (let count = device.receive(batch); count > 0; count = device.receive(batch)) {
-      for (let i = 0; i < count; i++) {
-        const at = batch.at[i] ?? 0;
-        frames.push(arena.bytes.slice(at - VNET_BYTES, at + (batch.length[i] ?? 0)));
-      }
+    const all: Uint8Array[] = [];
+    for (let frames = receiveFrames(device, arena, batch); frames.length > 0; ) {
+      all.push(...frames);
+      frames = receiveFrames(device, arena, batch);
     }
-    return frames;
+    return all;
   }
 }

@@ -1,15 +1,23 @@
-import { DeviceError, FRAME_OFFSET_BYTES, ReceiveBatch, TransmitBatch } from '../../src/driver/device.ts';
+import {
+  DeviceError,
+  FRAME_OFFSET_BYTES,
+  ReceiveBatch,
+  type ReceiveSlots,
+  TransmitBatch,
+} from '../../src/driver/device.ts';
 import type { PacketSocketOptions } from '../../src/driver/packet-socket.ts';
 import { openPacketSocket } from '../../src/driver/packet-socket.ts';
 import { Arena } from '../../src/runtime/arena.ts';
 import { parseIpv4, parseMac } from '../../src/wire/address.ts';
 import { ETHERNET_BYTES } from '../../src/wire/ethernet.ts';
+import { VNET_BYTES } from '../../src/wire/virtio-net.ts';
 import { addVeth, enterPrivateNetwork, forbidden, integrationTest, ip, setLinkUp } from '../support/netns.ts';
 import type { Rig } from './compliance.ts';
-import { FarEnd, settleKernel, testCompliance } from './compliance.ts';
+import { FarEnd, receiveFrames as receiveBatch, settleKernel, testCompliance } from './compliance.ts';
 import { isOurs, numberedFrame } from './frames.ts';
 
-const ARENA_BYTES = 64 << 20;
+const ARENA_BYTES = 256 << 20;
+const LOOKS = 64;
 
 if (forbidden === undefined) enterPrivateNetwork();
 
@@ -66,6 +74,28 @@ integrationTest('refuses an interface that is missing, down, not Ethernet, or wh
   socket.close();
 });
 
+integrationTest('a frame that finds no slot is lost and counted, and no other is written over', (t) => {
+  const rig = makeRig({});
+  t.teardown(() => rig.close());
+  const { device, arena } = rig;
+  const slots = device.slots as ReceiveSlots;
+  const count = slots.at.length;
+  const batch = new ReceiveBatch(count + 20);
+  device.receive(batch);
+  rig.inject(numbered(count + 20));
+  t.is(device.receive(batch), count);
+  const [kept, ...others] = Array.from(batch.at.subarray(0, count), (at) => slots.at.indexOf(at));
+  for (const slot of others) slots.release(slot);
+  rig.inject(numbered(5));
+  t.is(device.receive(batch), 0);
+  const keptAt = slots.at[kept as number] as number;
+  t.deepEqual(arena.bytes.slice(keptAt, keptAt + 100), numberedFrame(0, 100));
+  slots.release(kept as number);
+  rig.inject(numbered(5));
+  t.deepEqual(receiveFrames(rig), numbered(5));
+  t.is(device.counters.receiveLost, 25);
+});
+
 integrationTest('frames with a VLAN tag, and those we sent ourselves, do not come in', async (t) => {
   const rig = makeRig({});
   t.teardown(() => rig.close());
@@ -116,12 +146,14 @@ integrationTest('fails for good when the interface is removed', (t) => {
   t.is(rig.device.counters.transmitErrors, 1);
 });
 
+function numbered(count: number): Uint8Array[] {
+  return Array.from({ length: count }, (_, i) => numberedFrame(i, 100));
+}
+
+/** Frames that have come by now; enough looks for the socket to be asked what is wrong, too. */
 function receiveFrames({ device, arena }: Rig): Uint8Array[] {
   const batch = new ReceiveBatch(8);
-  for (let i = 0; i < 8; i++) batch.at[i] = arena.allocate(device.slotBytes) + FRAME_OFFSET_BYTES;
-  const count = device.receive(batch);
-  return Array.from({ length: count }, (_, i) => {
-    const at = batch.at[i] ?? 0;
-    return arena.bytes.slice(at, at + (batch.length[i] ?? 0));
-  });
+  const frames: Uint8Array[] = [];
+  for (let look = 0; look < LOOKS; look++) frames.push(...receiveBatch(device, arena, batch));
+  return frames.map((frame) => frame.slice(VNET_BYTES));
 }

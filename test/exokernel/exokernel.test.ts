@@ -29,10 +29,18 @@ function frameTo(n: number, mark: number, payloadBytes = 26): Uint8Array {
 
 const markOf = (frame: Uint8Array, at = 0) => ((frame[at + 18] as number) << 8) | (frame[at + 19] as number);
 
-function createWorld(options: { receiveBatch?: number; slots?: number; arenaBytes?: number } = {}) {
+interface WorldOptions {
+  receiveBatch?: number;
+  slots?: number;
+  arenaBytes?: number;
+  /** Slots that the device brings along. */
+  deviceSlots?: number;
+}
+
+function createWorld(options: WorldOptions = {}) {
   const arena = new Arena(options.arenaBytes ?? 16 << 20);
   const clock = new VirtualClock();
-  const device = new FakeDevice(arena);
+  const device = new FakeDevice(arena, 2048, options.deviceSlots);
   const { receiveBatch, slots } = options;
   const kernel = new Exokernel({
     arena,
@@ -226,6 +234,79 @@ test('no slot is in two places', (t) => {
     }),
     { numRuns: 50 },
   );
+});
+
+test('a device has its own slots back after the turn, whatever became of their frames', (t) => {
+  const { device, kernel } = createWorld({ deviceSlots: 8 });
+  const quick = install(kernel, createTenant(kernel, 1));
+  const slow = createTenant(kernel, 2, { ringFrames: 5 });
+  for (let mark = 0; mark < 90; mark++) device.incoming.push(frameTo(1 + (mark % 3), mark));
+  while (device.incoming.length > 0) {
+    kernel.turn();
+    t.is(device.used.size, 0);
+  }
+  t.is(quick.marks.length, 30);
+  // Nobody is the third one's owner, and the slow one may hold five.
+  t.is(kernel.counters.get('framesDropped'), 30);
+  t.is(slow.counters.get('framesLost'), 25);
+  t.deepEqual(
+    [1, 4, 7, 10, 13].map(() => markOf(kernel.bytes, slow.ring.take())),
+    [1, 4, 7, 10, 13],
+  );
+});
+
+test('a frame that is kept leaves the slot of the device', (t) => {
+  const { device, kernel } = createWorld({ deviceSlots: 4 });
+  const keeper = createTenant(kernel, 1);
+  const kept: number[] = [];
+  keeper.program = {
+    process() {
+      for (let at = keeper.ring.take(); at !== 0; at = keeper.ring.take()) {
+        const to = keeper.keepSlot(at, keeper.ring.length);
+        t.not(to, at);
+        t.is(keeper.keepSlot(to, keeper.ring.length), to);
+        t.throws(() => keeper.returnSlot(at), { instanceOf: RangeError });
+        kept.push(to);
+      }
+    },
+    nextDeadlineUs: () => Number.POSITIVE_INFINITY,
+  };
+  for (let mark = 0; mark < 20; mark++) device.incoming.push(frameTo(1, mark, 26 + mark));
+  while (device.incoming.length > 0) kernel.turn();
+  t.is(device.used.size, 0);
+  t.is(keeper.held, 20);
+  for (const [mark, at] of kept.entries()) {
+    t.deepEqual(kernel.bytes.slice(at, at + HEADERS_BYTES + 26 + mark), frameTo(1, mark, 26 + mark));
+    keeper.returnSlot(at);
+  }
+  t.is(keeper.held, 0);
+  t.throws(() => keeper.keepSlot(kept[0] as number, 60), { instanceOf: RangeError });
+});
+
+test('a frame sent from a slot of the device gives it back when it is completed', (t) => {
+  const { device, kernel } = createWorld({ deviceSlots: 4 });
+  const mirror = createTenant(kernel, 1, { forwards: true });
+  device.prompt = false;
+  mirror.program = {
+    process() {
+      for (let at = mirror.ring.take(); at !== 0; at = mirror.ring.take()) {
+        setEthernet(kernel.bytes, at, MAC_HI, 99, mirror.macHi, mirror.macLo, ETHERTYPE_IPV4);
+        setIpv4(kernel.bytes, at + ETHERNET_BYTES, IPV4_BYTES, 0, true, 64, PROTOCOL_UDP, addressOf(1), PEER, 0);
+        t.true(mirror.transmitSlot(mirror, at, mirror.ring.length));
+      }
+    },
+    nextDeadlineUs: () => Number.POSITIVE_INFINITY,
+  };
+  for (let mark = 0; mark < 3; mark++) device.incoming.push(frameTo(1, mark));
+  kernel.turn();
+  t.is(device.used.size, 3);
+  device.finish(2);
+  kernel.turn();
+  t.is(device.used.size, 1);
+  device.finish(1);
+  kernel.turn();
+  t.is(device.used.size, 0);
+  t.is(mirror.held, 0);
 });
 
 test('a turn receives four full batches and then reports more work', (t) => {

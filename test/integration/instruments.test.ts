@@ -102,7 +102,7 @@ integrationTest('an open connection, and what is queued on it, counts as a leak'
 
 /** Sends a SYN to the kernel from the near end of the wire, its checksum wrong by so much. */
 function sendSyn(t: ExecutionContext, near: Netns, wrongBy: number): void {
-  const arena = new Arena(1 << 24);
+  const arena = new Arena(1 << 26);
   const device = near.within(() => openPacketSocket({ name: NEAR_NAME, arena, offload: false }));
   t.teardown(() => {
     device.close();

@@ -5,6 +5,7 @@ import type {
   DeviceError,
   DeviceFeatures,
   ReceiveBatch,
+  ReceiveSlots,
   TransmitBatch,
 } from '../../src/driver/device.ts';
 import { SeededRandom } from '../../src/runtime/random.ts';
@@ -17,6 +18,7 @@ export class LossyDevice implements Device {
   readonly mtuBytes: number;
   readonly slotBytes: number;
   readonly features: DeviceFeatures;
+  readonly slots: ReceiveSlots | null;
   lostIn = 0;
   lostOut = 0;
   private readonly device: Device;
@@ -34,6 +36,7 @@ export class LossyDevice implements Device {
     this.mtuBytes = device.mtuBytes;
     this.slotBytes = device.slotBytes;
     this.features = device.features;
+    this.slots = device.slots;
     this.random = new SeededRandom(seed);
   }
 
@@ -56,6 +59,7 @@ export class LossyDevice implements Device {
     for (let i = 0; i < count; i++) {
       if (this.loses(++this.framesIn)) {
         this.lostIn++;
+        this.slots?.release(this.slots.at.indexOf(int32At(at, i)));
         continue;
       }
       const slot = int32At(at, i);

@@ -118,7 +118,8 @@ export class Egress {
   private wait(from: Side, to: Side, at: number, lengthBytes: number, neighbour: Neighbour): boolean {
     // One that has failed is asked for anew.
     if (neighbour.state === NEIGHBOUR_FAILED) to.stack.arp.lookup(neighbour.address);
-    if (!this.waiting.add(at, lengthBytes, from.index, neighbour)) return this.refuse(WAITING_FULL);
+    if (this.waiting.isFull) return this.refuse(WAITING_FULL);
+    this.waiting.add(from.environment.keepSlot(at, lengthBytes), lengthBytes, from.index, neighbour);
     this.counters.increment(FRAMES_WAITED);
     return true;
   }

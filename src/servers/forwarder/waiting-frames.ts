@@ -19,15 +19,17 @@ export class WaitingFrames {
     this.neighbours = new Array<Neighbour | null>(capacity).fill(null);
   }
 
-  /** Keeps a frame that arrived on a side; false when there is no room. */
-  add(at: number, lengthBytes: number, side: number, neighbour: Neighbour): boolean {
-    if (this.count === this.positions.length) return false;
+  get isFull(): boolean {
+    return this.count === this.positions.length;
+  }
+
+  /** Keeps a frame that arrived on a side; there must be room. */
+  add(at: number, lengthBytes: number, side: number, neighbour: Neighbour): void {
     const index = this.count++;
     this.positions[index] = at;
     this.lengths[index] = lengthBytes;
     this.sides[index] = side;
     this.neighbours[index] = neighbour;
-    return true;
   }
 
   at(index: number): number {
