@@ -5,10 +5,12 @@ import { truncateSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
-import { CheetahProcess, PROGRAM } from '../support/cheetah-process.ts';
-import { execute, until, within } from '../support/commands.ts';
+import { CheetahProcess } from '../support/cheetah-process.ts';
+import { execute, start, until, within } from '../support/commands.ts';
 import { get, HttpClient } from '../support/http-client.ts';
 import { enterPrivateNetwork, forbidden, integrationTest } from '../support/netns.ts';
+import { PROGRAM } from '../support/program.ts';
+import { PIPED, ProgramProcess } from '../support/program-process.ts';
 import { Site, sha256 } from '../support/site.ts';
 import { SOCKETS } from '../support/wire.ts';
 
@@ -227,14 +229,21 @@ async function listen(t: ExecutionContext, take: (socket: Socket) => void): Prom
   return server;
 }
 
-function startProxy(t: ExecutionContext, backends: readonly Server[], ...more: string[]): Promise<CheetahProcess> {
+async function startProxy(
+  t: ExecutionContext,
+  backends: readonly Server[],
+  ...more: string[]
+): Promise<ProgramProcess> {
   const args = backends.flatMap((backend) => {
     const address = backend.address();
     if (address === null || typeof address === 'string') throw new Error('the backend does not listen');
     return ['--backend', `127.0.0.1:${address.port}`];
   });
   const listening = ['--listen', `127.0.0.1:${LISTEN_PORT}`, ...args];
-  return CheetahProcess.run(t, process.execPath, [PROGRAM, 'forward', '--sockets', ...listening, ...more]);
+  const command = [PROGRAM, 'forward', '--sockets', ...listening, ...more];
+  const proxy = new ProgramProcess('forward', start(t, process.execPath, command, PIPED));
+  await proxy.ready();
+  return proxy;
 }
 
 async function dial(t: ExecutionContext): Promise<Socket> {
