@@ -1,5 +1,6 @@
 /** What webswamp's engine runs on: our own stack on a device, or, for comparison, the kernel's sockets. */
 import { openHost } from '../host/open.ts';
+import { nonZero } from '../runtime/counters.ts';
 import { REACTOR_EMPTY_POLL_US } from '../runtime/reactor.ts';
 import { TimerLoop } from '../runtime/timer-loop.ts';
 import type { TimerWheel } from '../runtime/timer-wheel.ts';
@@ -65,7 +66,7 @@ export function openStack(choice: Choice): Platform<Tcb> {
       reactor: host.reactor.counters.snapshot(),
       exokernel: kernel.counters.snapshot(),
       device: { ...device.counters },
-      drops: Object.fromEntries(Object.entries(stack.drops.snapshot()).filter(([, count]) => count > 0)),
+      drops: nonZero(stack.drops.snapshot()),
     }),
     start: () => host.start(),
     close: () => host.close(),
