@@ -1,13 +1,13 @@
 /** `exonet forward`: sends TCP connections on to backends, segment by segment, from an exokernel of its own. */
 import type { ForwardHost } from '../host/forward-host.ts';
 import { openForwardHost } from '../host/open-forward.ts';
-import type { OpenOptions } from '../host/options.ts';
+import { type OpenOptions, readLogLevel } from '../host/options.ts';
 import { BALANCES, type Endpoint, formatService, MODES, type Service } from '../servers/forwarder/settings.ts';
 import { isInNetwork, parseCidr, parseIpv4 } from '../wire/address.ts';
 import { NETWORK_ARGUMENTS, NETWORK_HELP, parseArguments, readInteger, readOrder, UsageError } from './arguments.ts';
 import { forwardSockets } from './forward-sockets.ts';
 import { onStopSignal } from './signals.ts';
-import { readLogLevel, refuseWithSockets } from './socket-options.ts';
+import { refuseWithSockets } from './socket-options.ts';
 
 export const FORWARD_SUMMARY = 'send TCP connections on to backends';
 

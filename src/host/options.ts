@@ -98,7 +98,7 @@ export function readOptions(options: OpenOptions): NetworkOptions {
     mac: readMac(options.mac, address.address),
     offload: options.offload ?? true,
     pcap: options.pcap,
-    logLevel: readLogLevel(options.logLevel ?? DEFAULT_LOG_LEVEL),
+    logLevel: readLogLevel(options.logLevel),
   };
 }
 
@@ -201,7 +201,8 @@ function readMac(text: string | undefined, address: Ipv4Address): MacAddress {
   return mac;
 }
 
-function readLogLevel(text: string): LogLevel {
+/** The level of a log, `warn` unless it is given. Throws `OptionError`. */
+export function readLogLevel(text: string = DEFAULT_LOG_LEVEL): LogLevel {
   const level = LOG_LEVELS.find((name) => name === text);
   if (level === undefined) throw new OptionError('logLevel', `${text}: must be one of ${LOG_LEVELS.join(', ')}.`);
   return level;
