@@ -8,12 +8,13 @@ import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { parseArguments, readInteger } from '../src/cli/arguments.ts';
 import { SeededRandom } from '../src/runtime/random.ts';
 import type { Visit, Visited } from './browser.ts';
 import { Control } from './control.ts';
+import { fail } from './fail.ts';
 import { Lab } from './lab.ts';
-import { assertMachine, chooseCores, ObstacleError, warnOfLoad } from './machine.ts';
+import { assertMachine, chooseCores, warnOfLoad } from './machine.ts';
 import { scriptPath } from './servers.ts';
 import { median } from './statistics.ts';
 
@@ -43,39 +44,23 @@ interface Options {
   readonly roundTripsMs: readonly number[];
 }
 
-class UsageError extends Error {}
+const ARGUMENTS = {
+  rounds: { type: 'string', default: '15' },
+  resources: { type: 'string', default: '30' },
+  'read-ms': { type: 'string', default: '4' },
+  'rtt-ms': { type: 'string', default: '0,20' },
+  help: { type: 'boolean', short: 'h' },
+} as const;
 
 function readOptions(args: readonly string[]): Options | undefined {
-  const number = (name: string, text: string, lowest: number, highest: number): number => {
-    const value = Number(text);
-    if (/^\d+$/.test(text) && value >= lowest && value <= highest) return value;
-    throw new UsageError(`--${name} ${text}: must be a whole number from ${lowest} to ${highest}.`);
-  };
-  const values = parse(args);
+  const values = parseArguments(args, ARGUMENTS);
   if (values.help === true) return undefined;
   return {
-    rounds: number('rounds', values.rounds, 1, 1000),
-    resources: number('resources', values.resources, 1, 64),
-    readMs: number('read-ms', values['read-ms'], 0, 1000),
-    roundTripsMs: values['rtt-ms'].split(',').map((text) => number('rtt-ms', text, 0, 1000)),
+    rounds: readInteger('rounds', values.rounds, 1, 1000),
+    resources: readInteger('resources', values.resources, 1, 64),
+    readMs: readInteger('read-ms', values['read-ms'], 0, 1000),
+    roundTripsMs: values['rtt-ms'].split(',').map((text) => readInteger('rtt-ms', text, 0, 1000)),
   };
-}
-
-function parse(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      options: {
-        rounds: { type: 'string', default: '15' },
-        resources: { type: 'string', default: '30' },
-        'read-ms': { type: 'string', default: '4' },
-        'rtt-ms': { type: 'string', default: '0,20' },
-        help: { type: 'boolean', short: 'h' },
-      },
-    }).values;
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
-  }
 }
 
 /** Pages of one look, each in a folder of its own with what it includes. */
@@ -216,8 +201,4 @@ function print(roundTripMs: number, results: Record<Mode, Visited[]>): void {
   );
 }
 
-main(process.argv.slice(2)).catch((error: unknown) => {
-  const isSentence = error instanceof UsageError || error instanceof ObstacleError;
-  console.error(isSentence ? `bench: ${error.message}` : error);
-  process.exitCode = error instanceof UsageError ? 2 : 1;
-});
+main(process.argv.slice(2)).catch((error: unknown) => fail('bench', error));

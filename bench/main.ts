@@ -8,18 +8,17 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Document, writeDocuments } from './documents.ts';
+import { fail } from './fail.ts';
 import type { Fetched } from './fetch.ts';
 import type { Lab } from './lab.ts';
 import { Load } from './load.ts';
-import { assertMachine, chooseCores, ObstacleError, warnOfLoad } from './machine.ts';
+import { assertMachine, chooseCores, warnOfLoad } from './machine.ts';
 import { measure, profileUnderLoad, type Sample } from './measure.ts';
 import { createHttpLab } from './network.ts';
-import { type BenchOptions, HELP, readOptions, UsageError } from './options.ts';
+import { type BenchOptions, HELP, readOptions } from './options.ts';
 import { printProfiles, printSize, printVerdicts, type SizeResult } from './report.ts';
 import { offer, type RunningServer, scriptPath, startServer } from './servers.ts';
 
-const EXIT_FAILURE = 1;
-const EXIT_USAGE = 2;
 /** What a shell reports for a process that a signal has ended: this, and the signal's number. */
 const EXIT_SIGNAL = 128;
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
@@ -133,10 +132,4 @@ async function profileServer(load: Load, server: RunningServer, document: Docume
   printProfiles(server.name, document.label, relative(process.cwd(), file), profiles);
 }
 
-function fail(error: unknown): void {
-  const isSentence = error instanceof UsageError || error instanceof ObstacleError;
-  console.error(isSentence ? `bench: ${error.message}` : error);
-  process.exitCode = error instanceof UsageError ? EXIT_USAGE : EXIT_FAILURE;
-}
-
-main(process.argv.slice(2)).catch(fail);
+main(process.argv.slice(2)).catch((error: unknown) => fail('bench', error));

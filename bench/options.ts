@@ -1,10 +1,5 @@
 /** What the person at the command line asks of a run. */
-import { parseArgs } from 'node:util';
-
-/** A mistake at the command line: one sentence, exit code 2. */
-export class UsageError extends Error {
-  override readonly name = 'UsageError';
-}
+import { parseArguments, readInteger, UsageError } from '../src/cli/arguments.ts';
 
 /** Everything that can be measured, in the order of the tables. */
 export const SERVER_NAMES = [
@@ -63,48 +58,30 @@ const MAX_CORE = 4095;
 /** A canned reply and its document stay well within a quarter of Cheetah's cache. */
 const MAX_SIZE = 50_000_000;
 
+const ARGUMENTS = {
+  rounds: { type: 'string', default: '5' },
+  seconds: { type: 'string', default: '3' },
+  connections: { type: 'string', default: '64' },
+  sizes: { type: 'string', default: DEFAULT_SIZES },
+  only: { type: 'string', default: DEFAULT_SERVERS },
+  cores: { type: 'string' },
+  profile: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+} as const;
+
 /** Reads the arguments; undefined when they ask for help. Throws `UsageError`. */
 export function readOptions(args: readonly string[]): BenchOptions | undefined {
-  const values = parse(args);
+  const values = parseArguments(args, ARGUMENTS);
   if (values.help === true) return undefined;
   return {
     rounds: readInteger('rounds', values.rounds, 1, MAX_ROUNDS),
     seconds: readInteger('seconds', values.seconds, 1, MAX_SECONDS),
     connections: readInteger('connections', values.connections, 1, MAX_CONNECTIONS),
     sizes: readSizes(values.sizes),
-    servers: readServers(values.only),
+    servers: readNames(values.only, SERVER_NAMES),
     cores: values.cores === undefined ? undefined : readCores(values.cores),
     profile: values.profile === true,
   };
-}
-
-function parse(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      strict: true,
-      allowPositionals: false,
-      options: {
-        rounds: { type: 'string', default: '5' },
-        seconds: { type: 'string', default: '3' },
-        connections: { type: 'string', default: '64' },
-        sizes: { type: 'string', default: DEFAULT_SIZES },
-        only: { type: 'string', default: DEFAULT_SERVERS },
-        cores: { type: 'string' },
-        profile: { type: 'boolean' },
-        help: { type: 'boolean', short: 'h' },
-      },
-    }).values;
-  } catch (error) {
-    const sentence = error instanceof Error ? (error.message.split(/\. |\n/)[0] ?? '') : String(error);
-    throw new UsageError(`${sentence.replace(/\.$/, '')}.`);
-  }
-}
-
-export function readInteger(option: string, text: string, lowest: number, highest: number): number {
-  const value = Number(text);
-  if (/^\d+$/.test(text) && value >= lowest && value <= highest) return value;
-  throw new UsageError(`--${option} ${text}: must be a whole number from ${lowest} to ${highest}.`);
 }
 
 function readSizes(text: string): number[] {
@@ -120,14 +97,15 @@ function readSizes(text: string): number[] {
   return [...sizes].sort((a, b) => a - b);
 }
 
-function readServers(text: string): ServerName[] {
+/** The names of the list, in the order in which all are known. */
+export function readNames<Name extends string>(text: string, names: readonly Name[]): Name[] {
   const asked = new Set(text.split(',').map((name) => name.trim()));
   for (const name of asked) {
-    if (!SERVER_NAMES.some((known) => known === name)) {
-      throw new UsageError(`--only ${name}: must be of ${SERVER_NAMES.join(', ')}.`);
+    if (!names.some((known) => known === name)) {
+      throw new UsageError(`--only ${name}: must be of ${names.join(', ')}.`);
     }
   }
-  return SERVER_NAMES.filter((name) => asked.has(name));
+  return names.filter((name) => asked.has(name));
 }
 
 export function readCores(text: string): [number, number] {

@@ -4,16 +4,14 @@
  * it has started or made is left.
  */
 import { join, relative } from 'node:path';
-import { assertMachine, chooseCores, ObstacleError, warnOfLoad } from '../machine.ts';
-import { UsageError } from '../options.ts';
+import { fail } from '../fail.ts';
+import { assertMachine, chooseCores, warnOfLoad } from '../machine.ts';
 import { Context } from './context.ts';
 import { describeMachine, warnOfMissingPeers } from './describe-machine.ts';
 import { type EvaluationOptions, HELP, readEvaluationOptions, type SectionName } from './options.ts';
 import { printBars, writeRecord, writeReport } from './report.ts';
 import { SECTIONS, type Section } from './sections.ts';
 
-const EXIT_FAILURE = 1;
-const EXIT_USAGE = 2;
 /** What a shell reports for a process that a signal has ended: this, and the signal's number. */
 const EXIT_SIGNAL = 128;
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
@@ -81,10 +79,4 @@ async function measureSection(context: Context, name: SectionName, section: Sect
   });
 }
 
-function fail(error: unknown): void {
-  const isSentence = error instanceof UsageError || error instanceof ObstacleError;
-  console.error(isSentence ? `evaluation: ${error.message}` : error);
-  process.exitCode = error instanceof UsageError ? EXIT_USAGE : EXIT_FAILURE;
-}
-
-main(process.argv.slice(2)).catch(fail);
+main(process.argv.slice(2)).catch((error: unknown) => fail('evaluation', error));

@@ -1,6 +1,6 @@
 /** What the person at the command line asks of an evaluation. */
-import { parseArgs } from 'node:util';
-import { readCores, readInteger, UsageError } from '../options.ts';
+import { parseArguments, readInteger } from '../../src/cli/arguments.ts';
+import { readCores, readNames } from '../options.ts';
 
 export const SECTION_NAMES = ['sweep', 'attribution', 'webswamp', 'forwarder', 'semantics'] as const;
 export type SectionName = (typeof SECTION_NAMES)[number];
@@ -36,9 +36,21 @@ const MAX_ROUNDS = 1000;
 const MAX_SECONDS = 600;
 const MAX_CONNECTIONS = 10_000;
 
+const ARGUMENTS = {
+  quick: { type: 'boolean' },
+  only: { type: 'string', default: SECTION_NAMES.join(',') },
+  rounds: { type: 'string' },
+  seconds: { type: 'string' },
+  connections: { type: 'string', default: '64' },
+  cores: { type: 'string' },
+  output: { type: 'string', default: 'docs' },
+  report: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+} as const;
+
 /** Reads the arguments; undefined when they ask for help. Throws `UsageError`. */
 export function readEvaluationOptions(args: readonly string[]): EvaluationOptions | undefined {
-  const values = parse(args);
+  const values = parseArguments(args, ARGUMENTS);
   if (values.help === true) return undefined;
   const quick = values.quick === true;
   return {
@@ -46,43 +58,9 @@ export function readEvaluationOptions(args: readonly string[]): EvaluationOption
     rounds: readInteger('rounds', values.rounds ?? (quick ? '1' : '5'), 1, MAX_ROUNDS),
     seconds: readInteger('seconds', values.seconds ?? (quick ? '1' : '3'), 1, MAX_SECONDS),
     connections: readInteger('connections', values.connections, 1, MAX_CONNECTIONS),
-    sections: readSections(values.only),
+    sections: readNames(values.only, SECTION_NAMES),
     cores: values.cores === undefined ? undefined : readCores(values.cores),
     output: values.output,
     reportOnly: values.report === true,
   };
-}
-
-function parse(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      strict: true,
-      allowPositionals: false,
-      options: {
-        quick: { type: 'boolean' },
-        only: { type: 'string', default: SECTION_NAMES.join(',') },
-        rounds: { type: 'string' },
-        seconds: { type: 'string' },
-        connections: { type: 'string', default: '64' },
-        cores: { type: 'string' },
-        output: { type: 'string', default: 'docs' },
-        report: { type: 'boolean' },
-        help: { type: 'boolean', short: 'h' },
-      },
-    }).values;
-  } catch (error) {
-    const sentence = error instanceof Error ? (error.message.split(/\. |\n/)[0] ?? '') : String(error);
-    throw new UsageError(`${sentence.replace(/\.$/, '')}.`);
-  }
-}
-
-function readSections(text: string): SectionName[] {
-  const asked = new Set(text.split(',').map((name) => name.trim()));
-  for (const name of asked) {
-    if (!SECTION_NAMES.some((known) => known === name)) {
-      throw new UsageError(`--only ${name}: must be of ${SECTION_NAMES.join(', ')}.`);
-    }
-  }
-  return SECTION_NAMES.filter((name) => asked.has(name));
 }

@@ -1,10 +1,7 @@
-/** `exonet cheetah --sockets`: the same server over node:net, driven by a reactor that has timers and nothing to watch. */
+/** `exonet cheetah --sockets`: the same server over node:net, whose events are its turns. */
 import { Arena } from '../runtime/arena.ts';
-import { MonotonicClock } from '../runtime/clock.ts';
 import { createLog } from '../runtime/log.ts';
-import { Reactor } from '../runtime/reactor.ts';
-import { TimerWheel } from '../runtime/timer-wheel.ts';
-import { TurnClock } from '../runtime/turn-clock.ts';
+import { TimerLoop } from '../runtime/timer-loop.ts';
 import { type SocketConnection, SocketTransport } from '../servers/baseline/socket-transport.ts';
 import { Cheetah } from '../servers/cheetah/cheetah.ts';
 import type { Specialisations } from '../servers/cheetah/specialisations.ts';
@@ -28,32 +25,21 @@ export function cheetahSockets(options: CheetahSocketsOptions): void {
   const { host, port, root, cacheBytes, specialisations } = options;
   const log = createLog(options.logLevel);
   const arena = new Arena(ARENA_BYTES);
-  const real = new MonotonicClock();
-  const clock = new TurnClock(real);
-  const timers = new TimerWheel(clock);
-  let deadlineUs = 0;
-  const reactor = new Reactor(real, -1, () => {
-    const nowUs = real.nowUs();
-    clock.beginTurn(nowUs);
-    timers.advance(nowUs);
-    transport.flush();
-    deadlineUs = timers.nextDeadlineUs();
-    return deadlineUs;
-  });
+  const loop = new TimerLoop();
+  const { clock, timers } = loop;
   const transport = new SocketTransport({
     host,
     arena,
     clock,
     timers,
-    afterEvent: () => {
-      if (timers.nextDeadlineUs() < deadlineUs) reactor.wake();
-    },
+    afterEvent: () => loop.eventHandled(),
     onListening: () => console.log(`cheetah serves ${root} at ${urlOf(host, port)} (sockets)`),
     onError: (error) => {
       console.error(`exonet: ${error.message}`);
       process.exit(EXIT_FAILURE);
     },
   });
+  loop.onTurn = () => transport.flush();
   const server: Cheetah<SocketConnection> = new Cheetah({
     root,
     tcp: transport,
@@ -64,20 +50,20 @@ export function cheetahSockets(options: CheetahSocketsOptions): void {
     log,
     wake: () => {
       transport.flush();
-      reactor.wake();
+      loop.wake();
     },
     port,
     cacheBytes,
     specialisations,
   });
   server.start();
-  reactor.start();
+  loop.start();
   const counters = () => ({ cheetah: server.snapshot(), sockets: { ...transport.counters } });
   printCountersOnSignal(counters);
   onStopSignal(async () => {
     await server.close();
     log.info({ counters: counters() }, 'what was counted');
-    reactor.stop();
+    loop.stop();
     arena.close();
   });
 }

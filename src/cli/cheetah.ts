@@ -2,6 +2,7 @@
 import { statSync } from 'node:fs';
 import type { Host } from '../host/host.ts';
 import { openHost } from '../host/open.ts';
+import { readLogLevel } from '../host/options.ts';
 import { Cheetah } from '../servers/cheetah/cheetah.ts';
 import { type Specialisations, tcpSettingsOf } from '../servers/cheetah/specialisations.ts';
 import { TcpTransport } from '../servers/http/tcp-transport.ts';
@@ -18,7 +19,7 @@ import {
 import { cheetahSockets } from './cheetah-sockets.ts';
 import { hostCounters, logCounters, printCountersOnSignal } from './counters.ts';
 import { onStopSignal } from './signals.ts';
-import { readHostAddress, readLogLevel, refuseWithSockets, type SocketOptions } from './socket-options.ts';
+import { readHostAddress, refuseWithSockets, type SocketOptions } from './socket-options.ts';
 import { readSpecialisations, SPECIALISATION_ARGUMENTS, SPECIALISATION_HELP } from './specialisations.ts';
 
 export const CHEETAH_SUMMARY = 'serve the files of a directory over HTTP';

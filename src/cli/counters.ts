@@ -1,5 +1,6 @@
 /** What a command has counted, for people: a JSON line in the log at its end, and a table whenever it gets SIGUSR1. */
 import type { Host } from '../host/host.ts';
+import { nonZero } from '../runtime/counters.ts';
 
 /** Counters by name, under the name of what counts them. */
 export type CounterGroups = Record<string, Record<string, number>>;
@@ -35,8 +36,4 @@ export function formatCounters(groups: CounterGroups): string {
   const nameWidth = Math.max(0, ...lines.map(([name]) => name.length));
   const valueWidth = Math.max(0, ...lines.map(([, value]) => value.length));
   return lines.map(([name, value]) => `${name.padEnd(nameWidth)}  ${value.padStart(valueWidth)}`).join('\n');
-}
-
-function nonZero(counters: Record<string, number>): Record<string, number> {
-  return Object.fromEntries(Object.entries(counters).filter(([, value]) => value !== 0));
 }

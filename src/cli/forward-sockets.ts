@@ -1,8 +1,7 @@
 /** `exonet forward --sockets`: a proxy over node:net for each address listened at. */
 import { createLog, type LogLevel } from '../runtime/log.ts';
 import { SocketProxy } from '../servers/baseline/socket-proxy.ts';
-import type { Balance, Endpoint, Service } from '../servers/forwarder/settings.ts';
-import { formatIpv4 } from '../wire/address.ts';
+import { type Balance, formatService, type Service } from '../servers/forwarder/settings.ts';
 import { printCountersOnSignal } from './counters.ts';
 import { onStopSignal } from './signals.ts';
 
@@ -22,7 +21,7 @@ export function forwardSockets(options: ForwardSocketsOptions): void {
   const proxies = services.map((service) => {
     const proxy = new SocketProxy({ service, balance, maxConnections, log });
     proxy.listen().then(
-      () => console.log(`forward takes ${describe(service)} (sockets)`),
+      () => console.log(`forward takes ${formatService(service)} (sockets)`),
       (error: Error) => {
         console.error(`exonet: ${error.message}`);
         process.exit(EXIT_FAILURE);
@@ -36,12 +35,4 @@ export function forwardSockets(options: ForwardSocketsOptions): void {
   onStopSignal(async () => {
     for (const proxy of proxies) proxy.close();
   });
-}
-
-function describe({ listen, backends }: Service): string {
-  return `${format(listen)} to ${backends.map(format).join(', ')}`;
-}
-
-function format({ address, port }: Endpoint): string {
-  return `${formatIpv4(address)}:${port}`;
 }

@@ -1,13 +1,13 @@
 /** `exonet forward`: sends TCP connections on to backends, segment by segment, from an exokernel of its own. */
 import type { ForwardHost } from '../host/forward-host.ts';
 import { openForwardHost } from '../host/open-forward.ts';
-import type { OpenOptions } from '../host/options.ts';
-import { BALANCES, type Endpoint, MODES, type Service } from '../servers/forwarder/settings.ts';
-import { type Cidr, formatIpv4, maskOf, parseCidr, parseIpv4 } from '../wire/address.ts';
+import { type OpenOptions, readLogLevel } from '../host/options.ts';
+import { BALANCES, type Endpoint, formatService, MODES, type Service } from '../servers/forwarder/settings.ts';
+import { isInNetwork, parseCidr, parseIpv4 } from '../wire/address.ts';
 import { NETWORK_ARGUMENTS, NETWORK_HELP, parseArguments, readInteger, readOrder, UsageError } from './arguments.ts';
 import { forwardSockets } from './forward-sockets.ts';
 import { onStopSignal } from './signals.ts';
-import { readLogLevel, refuseWithSockets } from './socket-options.ts';
+import { refuseWithSockets } from './socket-options.ts';
 
 export const FORWARD_SUMMARY = 'send TCP connections on to backends';
 
@@ -159,22 +159,12 @@ function findGateway(gateways: readonly string[], networks: readonly OpenOptions
   const cidrs = networks.map(({ address }) => (address === undefined ? undefined : parseCidr(address)));
   return gateways.find((text) => {
     const gateway = parseIpv4(text);
-    const owner = cidrs.findIndex((cidr) => gateway !== undefined && cidr !== undefined && isOnLink(gateway, cidr));
+    const owner = cidrs.findIndex((cidr) => gateway !== undefined && cidr !== undefined && isInNetwork(gateway, cidr));
     return Math.max(owner, 0) === index;
   });
 }
 
-function isOnLink(address: number, network: Cidr): boolean {
-  return ((address ^ network.address) & maskOf(network.prefixLength)) === 0;
-}
-
 function announce(host: ForwardHost, services: readonly Service[]): void {
   const devices = host.devices.map((device) => `${device.name}, MTU ${device.mtuBytes}`).join('; ');
-  for (const { listen, backends } of services) {
-    console.log(`forward takes ${format(listen)} to ${backends.map(format).join(', ')} (${devices})`);
-  }
-}
-
-function format({ address, port }: Endpoint): string {
-  return `${formatIpv4(address)}:${port}`;
+  for (const service of services) console.log(`forward takes ${formatService(service)} (${devices})`);
 }

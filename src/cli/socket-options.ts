@@ -1,5 +1,5 @@
 /** What a command understands of the network's options when it uses the kernel's sockets. */
-import { LOG_LEVELS, type LogLevel } from '../runtime/log.ts';
+import type { LogLevel } from '../runtime/log.ts';
 import { parseIpv4 } from '../wire/address.ts';
 import { UsageError } from './arguments.ts';
 
@@ -25,10 +25,4 @@ export function readHostAddress(text: string | undefined): string {
   const [address = ''] = text.replace(/\/\d{1,2}$/, '').split(' ');
   if (parseIpv4(address) === undefined) throw new UsageError(`--address ${text}: must be an address like 10.90.0.2.`);
   return address;
-}
-
-export function readLogLevel(text: string | undefined): LogLevel {
-  const level = LOG_LEVELS.find((name) => name === (text ?? 'warn'));
-  if (level === undefined) throw new UsageError(`--log-level ${text}: must be one of ${LOG_LEVELS.join(', ')}.`);
-  return level;
 }

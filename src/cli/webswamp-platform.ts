@@ -1,9 +1,10 @@
 /** What webswamp's engine runs on: our own stack on a device, or, for comparison, the kernel's sockets. */
 import { openHost } from '../host/open.ts';
-import { MonotonicClock } from '../runtime/clock.ts';
-import { REACTOR_EMPTY_POLL_US, Reactor } from '../runtime/reactor.ts';
-import { TimerWheel } from '../runtime/timer-wheel.ts';
-import { TurnClock } from '../runtime/turn-clock.ts';
+import { nonZero } from '../runtime/counters.ts';
+import { REACTOR_EMPTY_POLL_US } from '../runtime/reactor.ts';
+import { TimerLoop } from '../runtime/timer-loop.ts';
+import type { TimerWheel } from '../runtime/timer-wheel.ts';
+import type { TurnClock } from '../runtime/turn-clock.ts';
 import { SocketClient, type SocketConnection } from '../servers/webswamp/socket-client.ts';
 import { FilteringTcpClient, TcpClient } from '../servers/webswamp/tcp-client.ts';
 import type { ClientTransport } from '../servers/webswamp/transport.ts';
@@ -65,36 +66,25 @@ export function openStack(choice: Choice): Platform<Tcb> {
       reactor: host.reactor.counters.snapshot(),
       exokernel: kernel.counters.snapshot(),
       device: { ...device.counters },
-      drops: Object.fromEntries(Object.entries(stack.drops.snapshot()).filter(([, count]) => count > 0)),
+      drops: nonZero(stack.drops.snapshot()),
     }),
     start: () => host.start(),
     close: () => host.close(),
   };
 }
 
-/** The same engine over node:net, driven by a reactor that has timers and nothing to watch. */
+/** The same engine over node:net, whose events are its turns. */
 export function openSockets(choice: Choice): Platform<SocketConnection> {
-  const real = new MonotonicClock();
-  const clock = new TurnClock(real);
-  const timers = new TimerWheel(clock);
+  const loop = new TimerLoop();
+  const { clock, timers } = loop;
   const bytes = new Uint8Array(SOCKET_MEMORY_BYTES);
   let used = 0;
-  let deadlineUs = 0;
-  const reactor = new Reactor(real, -1, () => {
-    const nowUs = real.nowUs();
-    clock.beginTurn(nowUs);
-    timers.advance(nowUs);
-    deadlineUs = timers.nextDeadlineUs();
-    return deadlineUs;
-  });
   const transport = new SocketClient({
     host: formatIpv4(choice.address),
     port: choice.port,
     bytes,
     clock,
-    afterEvent: () => {
-      if (timers.nextDeadlineUs() < deadlineUs) reactor.wake();
-    },
+    afterEvent: () => loop.eventHandled(),
   });
   return {
     transport,
@@ -108,11 +98,11 @@ export function openSockets(choice: Choice): Platform<SocketConnection> {
         return at;
       },
     },
-    wake: () => reactor.wake(),
+    wake: () => loop.wake(),
     polledUs: () => 0,
     isReady: () => true,
     counters: () => ({ sockets: { ...transport.counters } }),
-    start: () => reactor.start(),
-    close: () => reactor.stop(),
+    start: () => loop.start(),
+    close: () => loop.stop(),
   };
 }

@@ -6,8 +6,8 @@
  */
 
 import type { SimLink } from '../driver/sim-link.ts';
+import { giveWay } from '../runtime/give-way.ts';
 import { silentLog } from '../runtime/log.ts';
-import { settlePromises } from '../runtime/promises.ts';
 import { Cheetah } from '../servers/cheetah/cheetah.ts';
 import { MemoryFiles } from '../servers/cheetah/memory-files.ts';
 import { TcpTransport } from '../servers/http/tcp-transport.ts';
@@ -163,7 +163,7 @@ export class Demo {
   }
 
   private async until(done: () => boolean): Promise<void> {
-    while (!this.world.run(SLICE_US, done)) await settlePromises();
+    while (!this.world.run(SLICE_US, done)) await giveWay();
   }
 
   private async closeServers(): Promise<void> {

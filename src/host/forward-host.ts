@@ -9,6 +9,7 @@ import { Exokernel, turnTogether } from '../exokernel/exokernel.ts';
 import { Stack } from '../libos/stack.ts';
 import type { Arena } from '../runtime/arena.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { nonZero } from '../runtime/counters.ts';
 import type { Log } from '../runtime/log.ts';
 import { DEFAULT_POLL_US, Reactor } from '../runtime/reactor.ts';
 import { Forwarder, type ForwarderOptions } from '../servers/forwarder/forwarder.ts';
@@ -114,8 +115,4 @@ export class ForwardHost {
     for (const device of this.devices) device.close();
     this.arena.close();
   }
-}
-
-function nonZero(counts: Record<string, number>): Record<string, number> {
-  return Object.fromEntries(Object.entries(counts).filter(([, count]) => count !== 0));
 }

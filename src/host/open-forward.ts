@@ -4,8 +4,15 @@ import { Arena } from '../runtime/arena.ts';
 import { MonotonicClock } from '../runtime/clock.ts';
 import { createLog } from '../runtime/log.ts';
 import { SystemRandom } from '../runtime/random.ts';
-import type { Balance, Endpoint, ForwarderLimits, Mode, Service } from '../servers/forwarder/settings.ts';
-import { type Cidr, formatIpv4, type Ipv4Address, maskOf } from '../wire/address.ts';
+import {
+  type Balance,
+  type Endpoint,
+  type ForwarderLimits,
+  formatEndpoint,
+  type Mode,
+  type Service,
+} from '../servers/forwarder/settings.ts';
+import { type Cidr, formatIpv4, isInNetwork } from '../wire/address.ts';
 import { ForwardHost, type ForwardSideOptions } from './forward-host.ts';
 import { ARENA_BYTES, capture, openDevice } from './open.ts';
 import { type NetworkOptions, type OpenOptions, OptionError, readOptions } from './options.ts';
@@ -70,7 +77,7 @@ function readNetworks({ networks, services }: OpenForwardOptions): NetworkOption
   const sources = read.map((): Cidr[] => []);
   for (const { listen, backends } of services) {
     if (!read.some(({ address }) => address.address === listen.address)) {
-      const onLink = read.findIndex(({ address }) => isOnLink(listen.address, address));
+      const onLink = read.findIndex(({ address }) => isInNetwork(listen.address, address));
       const further = sources[Math.max(onLink, 0)] as Cidr[];
       if (!further.some(({ address }) => address === listen.address)) {
         further.push({ address: listen.address, prefixLength: 32 });
@@ -96,20 +103,19 @@ function withKernelAsGateway(network: NetworkOptions): NetworkOptions {
   return gateway === undefined && hostAddress !== undefined ? { ...network, gateway: hostAddress.address } : network;
 }
 
-function assertNotOurs(
-  { address, port }: Endpoint,
-  networks: readonly NetworkOptions[],
-  services: readonly Service[],
-): void {
+function assertNotOurs(backend: Endpoint, networks: readonly NetworkOptions[], services: readonly Service[]): void {
+  const { address } = backend;
   const own = networks.some((network) => network.address.address === address);
   if (own || services.some(({ listen }) => listen.address === address)) {
-    throw new OptionError('backend', `${formatIpv4(address)}:${port}: this is the forwarder's own address.`);
+    throw new OptionError('backend', `${formatEndpoint(backend)}: this is the forwarder's own address.`);
   }
 }
 
-function assertReachable({ address, port }: Endpoint, networks: readonly NetworkOptions[]): void {
-  const text = `${formatIpv4(address)}:${port}`;
-  const reachable = networks.some((network) => isOnLink(address, network.address) || network.gateway !== undefined);
+function assertReachable(backend: Endpoint, networks: readonly NetworkOptions[]): void {
+  const text = formatEndpoint(backend);
+  const reachable = networks.some(
+    (network) => isInNetwork(backend.address, network.address) || network.gateway !== undefined,
+  );
   if (!reachable) {
     throw new OptionError('backend', `${text}: no device leads there; --gateway says where its network is behind.`);
   }
@@ -120,8 +126,4 @@ function assertDistinct(devices: readonly Device[]): void {
   if (first !== undefined && second !== undefined && first.name === second.name) {
     throw new DeviceError('EBUSY', `The device ${first.name} is named twice: one device needs to be named once.`);
   }
-}
-
-function isOnLink(address: Ipv4Address, network: Cidr): boolean {
-  return ((address ^ network.address) & maskOf(network.prefixLength)) === 0;
 }

@@ -6,6 +6,7 @@ import {
   formatIpv4,
   type Ipv4Address,
   isBroadcast,
+  isInNetwork,
   isLoopback,
   isMulticast,
   isMulticastMac,
@@ -97,7 +98,7 @@ export function readOptions(options: OpenOptions): NetworkOptions {
     mac: readMac(options.mac, address.address),
     offload: options.offload ?? true,
     pcap: options.pcap,
-    logLevel: readLogLevel(options.logLevel ?? DEFAULT_LOG_LEVEL),
+    logLevel: readLogLevel(options.logLevel),
   };
 }
 
@@ -143,7 +144,7 @@ function readHostAddress(kind: 'tap' | 'packet', text: string | undefined, addre
   if (host.address === address.address) {
     throw new OptionError('hostAddress', `${formatIpv4(host.address)}: the stack has this address itself.`);
   }
-  if (!isOnLink(host.address, address) || !isOnLink(address.address, host)) {
+  if (!isInNetwork(host.address, address) || !isInNetwork(address.address, host)) {
     const both = `${formatIpv4(address.address)}/${address.prefixLength} and ${formatIpv4(host.address)}/${host.prefixLength}`;
     throw new OptionError('hostAddress', `must be on one network with the address; ${both} are not.`);
   }
@@ -154,7 +155,7 @@ function readGateway(text: string | undefined, address: Cidr): Ipv4Address | und
   if (text === undefined) return undefined;
   const gateway = parseIpv4(text);
   if (gateway === undefined) throw new OptionError('gateway', `${text}: must be an address like 10.90.0.1.`);
-  if (!isOnLink(gateway, address) || gateway === address.address || !isUnicast(gateway)) {
+  if (!isInNetwork(gateway, address) || gateway === address.address || !isUnicast(gateway)) {
     throw new OptionError('gateway', `${text}: must be another host of the network of the address.`);
   }
   return gateway;
@@ -164,7 +165,7 @@ function readSources(text: string | undefined, address: Cidr, hostAddress: Cidr 
   if (text === undefined) return [];
   const sources = text.split(',').map((part) => readSource(part.trim()));
   for (const source of sources) {
-    const taken = [address, hostAddress].find((one) => one !== undefined && isOnLink(one.address, source));
+    const taken = [address, hostAddress].find((one) => one !== undefined && isInNetwork(one.address, source));
     if (taken === undefined) continue;
     throw new OptionError('sources', `${text}: ${formatIpv4(taken.address)} is in use already.`);
   }
@@ -200,7 +201,8 @@ function readMac(text: string | undefined, address: Ipv4Address): MacAddress {
   return mac;
 }
 
-function readLogLevel(text: string): LogLevel {
+/** The level of a log, `warn` unless it is given. Throws `OptionError`. */
+export function readLogLevel(text: string = DEFAULT_LOG_LEVEL): LogLevel {
   const level = LOG_LEVELS.find((name) => name === text);
   if (level === undefined) throw new OptionError('logLevel', `${text}: must be one of ${LOG_LEVELS.join(', ')}.`);
   return level;
@@ -208,8 +210,4 @@ function readLogLevel(text: string): LogLevel {
 
 function isUnicast(address: Ipv4Address): boolean {
   return address >>> 24 !== 0 && !isLoopback(address) && !isMulticast(address) && !isBroadcast(address);
-}
-
-function isOnLink(address: Ipv4Address, network: Cidr): boolean {
-  return ((address ^ network.address) & maskOf(network.prefixLength)) === 0;
 }

@@ -13,7 +13,14 @@ import type { Clock } from '../runtime/clock.ts';
 import { Counters } from '../runtime/counters.ts';
 import type { Log } from '../runtime/log.ts';
 import type { TimerWheel } from '../runtime/timer-wheel.ts';
-import { BROADCAST_MAC_HI, BROADCAST_MAC_LO, formatIpv4, formatMac, isMulticastMac } from '../wire/address.ts';
+import {
+  BROADCAST_MAC_HI,
+  BROADCAST_MAC_LO,
+  formatIpv4,
+  formatMac,
+  isMulticastMac,
+  isOnLink,
+} from '../wire/address.ts';
 import {
   ARP_BYTES,
   ARP_REPLY,
@@ -82,7 +89,7 @@ import {
   type Neighbour,
 } from './neighbour.ts';
 import { NeighbourTable } from './neighbour-table.ts';
-import { isDirectedBroadcast, isOnLink, type LibosOptions } from './options.ts';
+import { isDirectedBroadcast, type LibosOptions } from './options.ts';
 import { PendingFrames, pendingFrameBytes } from './pending-frames.ts';
 
 export interface ArpOptions extends LibosOptions {

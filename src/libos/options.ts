@@ -5,7 +5,7 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Counters } from '../runtime/counters.ts';
 import type { Log } from '../runtime/log.ts';
 import type { TimerWheel } from '../runtime/timer-wheel.ts';
-import { maskOf } from '../wire/address.ts';
+import { isOnLink, maskOf } from '../wire/address.ts';
 import type { Bytes } from '../wire/bytes.ts';
 import type { LocalAddresses } from './local-addresses.ts';
 
@@ -26,11 +26,6 @@ export interface LibosOptions {
   readonly macLo: number;
   /** Largest IP packet on the link. */
   readonly mtuBytes: number;
-}
-
-/** Whether an address is in the subnet of the local one. */
-export function isOnLink(address: number, localAddress: number, prefixLength: number): boolean {
-  return ((address ^ localAddress) & maskOf(prefixLength)) === 0;
 }
 
 /** The subnet's first (network) or last (broadcast) address; subnets of one or two addresses have neither (RFC 3021). */

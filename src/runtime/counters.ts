@@ -42,3 +42,8 @@ export class Counters<Name extends string> {
     return result;
   }
 }
+
+/** The counts that are not zero. */
+export function nonZero(counts: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(counts).filter(([, count]) => count !== 0));
+}

@@ -65,6 +65,16 @@ export function maskOf(prefixLength: number): Ipv4Address {
   return prefixLength === 0 ? 0 : -1 << (IPV4_BITS - prefixLength);
 }
 
+/** Whether an address is in the subnet that an interface's address and prefix tell. */
+export function isOnLink(address: Ipv4Address, interfaceAddress: Ipv4Address, prefixLength: number): boolean {
+  return ((address ^ interfaceAddress) & maskOf(prefixLength)) === 0;
+}
+
+/** The same of an interface's address as people write it. */
+export function isInNetwork(address: Ipv4Address, network: Cidr): boolean {
+  return isOnLink(address, network.address, network.prefixLength);
+}
+
 /** Six pairs of hexadecimal digits between colons. */
 export function parseMac(text: string): MacAddress | undefined {
   if (!MAC_TEXT.test(text)) return undefined;

@@ -6,7 +6,7 @@ import type { ExecutionContext } from 'ava';
 import { silentLog } from '../../src/runtime/log.ts';
 import { Cheetah } from '../../src/servers/cheetah/cheetah.ts';
 import { TcpTransport } from '../../src/servers/http/tcp-transport.ts';
-import { findBadPackets, readCapture } from '../support/capture.ts';
+import { findBadPackets, readConnections } from '../support/capture.ts';
 import { CheetahProcess } from '../support/cheetah-process.ts';
 import { commandTest, execute, until, within } from '../support/commands.ts';
 import { get, HttpClient } from '../support/http-client.ts';
@@ -196,23 +196,6 @@ for (const wire of [TAP, VETH_PLAIN]) {
     t.deepEqual(findLeaks(host), []);
     t.deepEqual(findKernelErrors(), []);
   });
-}
-
-interface Segment {
-  readonly length: number;
-  readonly fin: boolean;
-}
-
-/** What the stack sent on every connection after its SYN-ACK, in order. */
-async function readConnections(capture: string): Promise<Segment[][]> {
-  const filter = `tcp && ip.src == ${STACK_ADDRESS} && tcp.flags.syn == 0`;
-  const connections: Segment[][] = [];
-  for (const [stream, length, fin] of await readCapture(capture, filter, ['tcp.stream', 'tcp.len', 'tcp.flags.fin'])) {
-    const index = Number(stream);
-    connections[index] ??= [];
-    connections[index].push({ length: Number(length), fin: fin === '1' });
-  }
-  return connections;
 }
 
 /** The server has nothing to complain of, ends well, and the kernel has not seen a bad packet. */

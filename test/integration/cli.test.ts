@@ -4,10 +4,12 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import { readCapture } from '../support/capture.ts';
-import { CheetahProcess, type Exit, PROGRAM } from '../support/cheetah-process.ts';
+import { CheetahProcess } from '../support/cheetah-process.ts';
 import { commandTest, execute, until, within } from '../support/commands.ts';
 import { get, HttpClient } from '../support/http-client.ts';
 import { type CommandResult, enterPrivateNetwork, forbidden, integrationTest, ip, Netns } from '../support/netns.ts';
+import { PROGRAM } from '../support/program.ts';
+import type { Exit } from '../support/program-process.ts';
 import { Site, sha256, temporaryDirectory } from '../support/site.ts';
 import {
   addVeth,

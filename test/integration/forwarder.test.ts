@@ -2,13 +2,13 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
-import { PROGRAM } from '../support/cheetah-process.ts';
 import { commandTest, execute, until, within } from '../support/commands.ts';
 import { BACKENDS, CLIENT, ForwardNetwork, ForwardProcess, SERVICE } from '../support/forward-process.ts';
 import { findKernelErrors } from '../support/kernel-errors.ts';
 import type { SinkReport } from '../support/linux-peer.ts';
 import { sendFile, startServer, startSink } from '../support/linux-programs.ts';
 import { enterPrivateNetwork, forbidden, integrationTest, Netns } from '../support/netns.ts';
+import { PROGRAM } from '../support/program.ts';
 import { Site, sha256, temporaryDirectory } from '../support/site.ts';
 import { hasInterface, TAP_NAME } from '../support/wire.ts';
 

@@ -7,7 +7,7 @@ import { silentLog } from '../../src/runtime/log.ts';
 import { Cheetah } from '../../src/servers/cheetah/cheetah.ts';
 import { ALL_SPECIALISATIONS, type Specialisations, tcpSettingsOf } from '../../src/servers/cheetah/specialisations.ts';
 import { TcpTransport } from '../../src/servers/http/tcp-transport.ts';
-import { findBadPackets, readCapture } from '../support/capture.ts';
+import { findBadPackets, readConnections } from '../support/capture.ts';
 import { CheetahProcess } from '../support/cheetah-process.ts';
 import { commandTest, execute, until, within } from '../support/commands.ts';
 import { get, HttpClient } from '../support/http-client.ts';
@@ -44,23 +44,6 @@ async function fetchAll(t: ExecutionContext, file: SiteFile, times: number, ...a
   t.is(code, 0);
   t.is(stdout.length, times * file.contents.length);
   t.is(sha256(stdout.subarray(0, file.contents.length)), file.sha256);
-}
-
-interface Segment {
-  readonly length: number;
-  readonly fin: boolean;
-}
-
-/** What the stack sent on every connection after its SYN-ACK, in order. */
-async function readConnections(capture: string): Promise<Segment[][]> {
-  const filter = `tcp && ip.src == ${STACK_ADDRESS} && tcp.flags.syn == 0`;
-  const connections: Segment[][] = [];
-  for (const [stream, length, fin] of await readCapture(capture, filter, ['tcp.stream', 'tcp.len', 'tcp.flags.fin'])) {
-    const index = Number(stream);
-    connections[index] ??= [];
-    connections[index].push({ length: Number(length), fin: fin === '1' });
-  }
-  return connections;
 }
 
 for (const wire of [TAP, VETH_PLAIN]) {

@@ -5,10 +5,11 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import type { Report } from '../../src/servers/webswamp/report.ts';
-import { PROGRAM } from '../support/cheetah-process.ts';
 import { commandTest, execute, start, until, within } from '../support/commands.ts';
 import { findKernelErrors } from '../support/kernel-errors.ts';
 import { type CommandResult, enterPrivateNetwork, forbidden, integrationTest, ip } from '../support/netns.ts';
+import { PROGRAM } from '../support/program.ts';
+import { PIPED, ProgramProcess } from '../support/program-process.ts';
 import { temporaryDirectory } from '../support/site.ts';
 import { hasInterface, KERNEL_ADDRESS, TAP_NAME } from '../support/wire.ts';
 
@@ -308,18 +309,12 @@ integrationTest('Ctrl-C ends a run early, with its summary', async (t) => {
     t,
     createHttpServer((_request, response) => response.end('x')),
   );
-  const child = start(t, process.execPath, [PROGRAM, 'webswamp', `http://${KERNEL_ADDRESS}:${port}/`, '-d', '60s'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  let out = '';
-  child.stdout?.on('data', (text) => {
-    out += text;
-  });
-  const code = new Promise((resolve) => child.once('close', resolve));
-  await until('progress', () => /\d+ requests\/s, [1-9]\d* so far/.test(out));
-  child.kill('SIGINT');
-  t.is(await within('the end', code), 0);
-  t.regex(out, /verdict/);
+  const args = [PROGRAM, 'webswamp', `http://${KERNEL_ADDRESS}:${port}/`, '-d', '60s'];
+  const swamp = new ProgramProcess('webswamp', start(t, process.execPath, args, PIPED));
+  await until('progress', () => /\d+ requests\/s, [1-9]\d* so far/.test(swamp.stdout));
+  t.deepEqual(await swamp.stop(), { code: 0, signal: null });
+  t.is(swamp.stderr, '');
+  t.regex(swamp.stdout, /verdict/);
   t.false(ip('-brief', 'link').includes(TAP_NAME));
 });
 

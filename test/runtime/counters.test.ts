@@ -1,5 +1,5 @@
 import test from 'ava';
-import { Counters } from '../../src/runtime/counters.ts';
+import { Counters, nonZero } from '../../src/runtime/counters.ts';
 
 test('counts by index and reads by name', (t) => {
   const counters = new Counters(['a', 'b'] as const);
@@ -14,6 +14,13 @@ test('counts by index and reads by name', (t) => {
   t.is(before.b, 2 ** 40);
   t.deepEqual(counters.names, ['a', 'b']);
   t.is(counters.values[1], 2 ** 40 + 1);
+});
+
+test('what has been counted is what is not zero', (t) => {
+  const counters = new Counters(['a', 'b', 'c'] as const);
+  counters.increment(1);
+  t.deepEqual(nonZero(counters.snapshot()), { b: 1 });
+  t.deepEqual(nonZero({}), {});
 });
 
 test('refuses unknown and repeated names', (t) => {

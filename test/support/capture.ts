@@ -1,6 +1,7 @@
 /** Captures as Wireshark's reader sees them, checksums verified. */
 import { statSync } from 'node:fs';
 import { execute } from './commands.ts';
+import { STACK_ADDRESS } from './wire.ts';
 
 /**
  * Anything that tshark finds wrong with a packet in itself; what TCP does over time is not among it. Linux, when it
@@ -38,4 +39,22 @@ export async function findBadPackets(file: string): Promise<string[]> {
   if (statSync(file).size <= FILE_HEADER_BYTES) throw new Error('the capture is empty');
   const packets = await readCapture(file, BAD, ['frame.number', '_ws.col.Info', '_ws.expert.message']);
   return packets.map((fields) => fields.join(' '));
+}
+
+/** What TCP sent in one segment. */
+export interface Segment {
+  readonly length: number;
+  readonly fin: boolean;
+}
+
+/** What the stack sent on every connection after its SYN-ACK, in order. */
+export async function readConnections(capture: string): Promise<Segment[][]> {
+  const filter = `tcp && ip.src == ${STACK_ADDRESS} && tcp.flags.syn == 0`;
+  const connections: Segment[][] = [];
+  for (const [stream, length, fin] of await readCapture(capture, filter, ['tcp.stream', 'tcp.len', 'tcp.flags.fin'])) {
+    const index = Number(stream);
+    connections[index] ??= [];
+    connections[index].push({ length: Number(length), fin: fin === '1' });
+  }
+  return connections;
 }

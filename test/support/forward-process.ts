@@ -1,10 +1,8 @@
 /** `exonet forward` as a process of its own, between a client's namespace and a backend's. */
-import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import type { ExecutionContext } from 'ava';
-import { type Exit, PROGRAM } from './cheetah-process.ts';
-import { environment, within } from './commands.ts';
 import { Netns } from './netns.ts';
+import { PROGRAM } from './program.ts';
+import { PIPED, ProgramProcess } from './program-process.ts';
 
 export const CLIENT = '10.90.0.1';
 export const SERVICE = '10.90.0.2';
@@ -42,34 +40,11 @@ export class ForwardNetwork {
   }
 }
 
-export class ForwardProcess {
-  readonly child: ChildProcess;
-  readonly exited: Promise<Exit>;
-  stdout = '';
-  stderr = '';
-
-  private constructor(child: ChildProcess) {
-    this.child = child;
-    child.stdout?.on('data', (text) => {
-      this.stdout += text;
-    });
-    child.stderr?.on('data', (text) => {
-      this.stderr += text;
-    });
-    this.exited = once(child, 'close').then(([code, signal]) => ({ code, signal }));
-  }
-
+export class ForwardProcess extends ProgramProcess {
   static async start(where: Netns, args: readonly string[]): Promise<ForwardProcess> {
-    const child = where.spawn(process.execPath, [PROGRAM, 'forward', ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: environment,
-    });
-    const forward = new ForwardProcess(child);
-    const ready = new Promise<void>((resolve, reject) => {
-      child.stdout?.on('data', () => resolve());
-      forward.exited.then(() => reject(new Error(`forward ended: ${forward.stderr}`)));
-    });
-    await within('forward to forward', ready);
+    const child = where.spawn(process.execPath, [PROGRAM, 'forward', ...args], PIPED);
+    const forward = new ForwardProcess('forward', child);
+    await forward.ready();
     return forward;
   }
 
@@ -79,10 +54,5 @@ export class ForwardProcess {
       .split('\n')
       .filter((line) => line.startsWith('{'))
       .map((line) => JSON.parse(line));
-  }
-
-  stop(signal: NodeJS.Signals = 'SIGINT'): Promise<Exit> {
-    this.child.kill(signal);
-    return within('forward to end', this.exited);
   }
 }

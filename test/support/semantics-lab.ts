@@ -11,8 +11,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { Netns } from './namespace.ts';
+import { PROGRAM } from './program.ts';
 
 export const WAYS = ['direct', 'exonet forward', 'HAProxy', 'nginx stream', 'forward --sockets'] as const;
 export type Way = (typeof WAYS)[number];
@@ -24,7 +24,6 @@ export const SERVER_PORT = 8080;
 const LISTEN_ADDRESS = '10.90.0.2';
 const LISTEN_PORT = 80;
 
-const MAIN = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url));
 const START_MS = 20_000;
 
 export class SemanticsLab {
@@ -94,14 +93,14 @@ export class SemanticsLab {
       case 'exonet forward': {
         const sides = ['--device', 'packet:m0', '--address', `${LISTEN_ADDRESS}/24`];
         sides.push('--device', 'packet:m1', '--address', '10.91.0.1/24', '--gateway', '10.91.0.2');
-        return [process.execPath, MAIN, 'forward', '--listen', listen, '--backend', target, ...sides];
+        return [process.execPath, PROGRAM, 'forward', '--listen', listen, '--backend', target, ...sides];
       }
       case 'HAProxy':
         return ['haproxy', '-db', '-f', this.write('haproxy.cfg', haproxyConfig(listen, target))];
       case 'nginx stream':
         return ['nginx', '-e', 'stderr', '-c', this.write('nginx.conf', nginxConfig(this.directory, listen, target))];
       default:
-        return [process.execPath, MAIN, 'forward', '--sockets', '--listen', listen, '--backend', target];
+        return [process.execPath, PROGRAM, 'forward', '--sockets', '--listen', listen, '--backend', target];
     }
   }
 

@@ -5,6 +5,7 @@ import {
   formatMac,
   isBroadcast,
   isBroadcastMac,
+  isInNetwork,
   isLoopback,
   isMulticast,
   isMulticastMac,
@@ -87,6 +88,18 @@ test('prefixes are 0 to 32, written plainly, and host bits are kept', (t) => {
   const refused = ['10.0.0.1', '10.0.0.1/', '/24', '10.0.0.1/33', '10.0.0.1/024', '10.0.0.1/-1', '10.0.0.1/+8'];
   refused.push('10.0.0.1/8/8', '10.0.0.1 /8', '10.0.0.1/8 ', '10.0.0.1/8.0', '10.0.0/8', '10.0.0.1/255.0.0.0');
   for (const text of refused) t.is(parseCidr(text), undefined, text);
+});
+
+test('addresses on the link and beyond', (t) => {
+  const network = { address: parseIpv4('10.90.4.2') as number, prefixLength: 22 };
+  for (const text of ['10.90.4.0', '10.90.4.2', '10.90.5.1', '10.90.7.255']) {
+    t.true(isInNetwork(parseIpv4(text) as number, network), text);
+  }
+  for (const text of ['10.90.3.255', '10.90.8.0', '138.90.4.2']) {
+    t.false(isInNetwork(parseIpv4(text) as number, network), text);
+  }
+  t.true(isInNetwork(-1, { address: 1, prefixLength: 0 }));
+  t.false(isInNetwork(2, { address: 1, prefixLength: 32 }));
 });
 
 test('masks of all prefixes', (t) => {

@@ -5,7 +5,7 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { Log } from '../../runtime/log.ts';
 import { formatIpv4 } from '../../wire/address.ts';
-import type { Balance, Endpoint, Service } from '../forwarder/settings.ts';
+import { type Balance, type Endpoint, formatEndpoint, type Service } from '../forwarder/settings.ts';
 import { resetSocket } from './reset-socket.ts';
 
 export interface SocketProxyOptions {
@@ -86,11 +86,8 @@ export class SocketProxy {
       return;
     }
     this.counters.failedConnects++;
-    const { address, port } = pair.backend;
-    this.options.log.warn(
-      { backend: `${formatIpv4(address)}:${port}`, error: error.code },
-      'no connection to a backend',
-    );
+    const backend = formatEndpoint(pair.backend);
+    this.options.log.warn({ backend, error: error.code }, 'no connection to a backend');
   }
 
   /** A socket that has failed takes the other one with it; one that came to its good end leaves it its own. */

@@ -4,7 +4,7 @@
  * A leased port is the client's own when that is free, for then whatever the ends remember of earlier connections between
  * the same ports (RFC 6191, RFC 1122 4.2.2.13) means the same as without a forwarder between them.
  */
-import { formatIpv4, type Ipv4Address } from '../../wire/address.ts';
+import type { Ipv4Address } from '../../wire/address.ts';
 import { type FlowIndex, NOT_FOUND, packPorts } from './flow-index.ts';
 import { type FlowTable, hasEnded } from './flow-table.ts';
 import { type Balance, type Endpoint, FIRST_LEASED_PORT, LEASED_PORTS, type Service } from './settings.ts';
@@ -100,8 +100,4 @@ const LISTENED = -2;
 /** An address and a port as one number. */
 export function packListen(address: Ipv4Address, port: number): number {
   return (address >>> 0) * 0x10000 + port;
-}
-
-export function formatEndpoint(address: Ipv4Address, port: number): string {
-  return `${formatIpv4(address)}:${port}`;
 }

@@ -1,7 +1,8 @@
 /** The flow log: a line when a flow opens and one when it ends, with what went both ways. */
 import type { Log } from '../../runtime/log.ts';
-import { formatEndpoint, type ServiceGroup } from './backends.ts';
+import type { ServiceGroup } from './backends.ts';
 import { type FlowTable, FROM_BACKEND, FROM_CLIENT } from './flow-table.ts';
+import { formatEndpoint } from './settings.ts';
 
 export class FlowLog {
   private readonly log: Log;
@@ -33,9 +34,9 @@ export class FlowLog {
     const group = this.services[service[flow] as number] as ServiceGroup;
     const chosen = group.backends[backend[flow] as number];
     return {
-      client: formatEndpoint(keySource[half] as number, clientPort),
-      listen: formatEndpoint(keyTarget[half] as number, group.listen.port),
-      backend: chosen === undefined ? '' : formatEndpoint(chosen.address, chosen.port),
+      client: formatEndpoint({ address: keySource[half] as number, port: clientPort }),
+      listen: formatEndpoint({ address: keyTarget[half] as number, port: group.listen.port }),
+      backend: chosen === undefined ? '' : formatEndpoint(chosen),
       port: (ports[half] as number) >>> 16,
     };
   }

@@ -1,5 +1,5 @@
 /** What a forwarder is told: whom it listens for, whom it forwards to, how, and its limits. */
-import type { Cidr, Ipv4Address } from '../../wire/address.ts';
+import { type Cidr, formatIpv4, type Ipv4Address } from '../../wire/address.ts';
 
 export interface Endpoint {
   readonly address: Ipv4Address;
@@ -10,6 +10,15 @@ export interface Endpoint {
 export interface Service {
   readonly listen: Endpoint;
   readonly backends: readonly Endpoint[];
+}
+
+export function formatEndpoint({ address, port }: Endpoint): string {
+  return `${formatIpv4(address)}:${port}`;
+}
+
+/** As the commands announce it. */
+export function formatService({ listen, backends }: Service): string {
+  return `${formatEndpoint(listen)} to ${backends.map(formatEndpoint).join(', ')}`;
 }
 
 /** `nat`: the backend sees the forwarder's address and a leased port. `routed`: the client's own. */
