@@ -25,7 +25,7 @@ import {
   REQUESTS_SENT,
   UNSOLICITED_BYTES,
 } from './counters.ts';
-import { LINGER_US } from './plan.ts';
+import { LINGER_US, UNCOUNTED } from './plan.ts';
 import { ResponseParser } from './response.ts';
 import type { Webswamp } from './webswamp.ts';
 
@@ -84,7 +84,7 @@ export class ClientConnection<Connection> implements TransportUser<Connection> {
     this.swamp.timers.destroy(this.timer);
   }
 
-  /** Sends the prepared request; its latency counts from `intendedUs`. The caller has asked `hasRoom`. */
+  /** Sends the prepared request; its latency counts from `intendedUs`, or it is `UNCOUNTED`. The caller has asked `hasRoom`. */
   send(intendedUs: number): void {
     const { transport, request, plan, counters } = this.swamp;
     const connection = this.connection as Connection;
@@ -130,9 +130,27 @@ export class ClientConnection<Connection> implements TransportUser<Connection> {
     else transport.abort(connection);
   }
 
-  /** When the oldest unanswered request was to be sent. */
+  /** Unanswered requests that count. */
+  get unanswered(): number {
+    let count = 0;
+    for (let n = 0; n < this.outstanding; n++) if (this.intendedAt(n) !== UNCOUNTED) count++;
+    return count;
+  }
+
+  /** When the oldest unanswered request that counts was to be sent; Infinity when there is none. */
   get oldestUs(): number {
-    return float64At(this.intendedUs, this.first);
+    let oldestUs = Number.POSITIVE_INFINITY;
+    for (let n = 0; n < this.outstanding; n++) {
+      const intendedUs = this.intendedAt(n);
+      if (intendedUs !== UNCOUNTED && intendedUs < oldestUs) oldestUs = intendedUs;
+    }
+    return oldestUs;
+  }
+
+  private intendedAt(n: number): number {
+    const place = this.first + n;
+    const { length } = this.intendedUs;
+    return float64At(this.intendedUs, place < length ? place : place - length);
   }
 
   private read(connection: Connection): void {
@@ -253,7 +271,7 @@ export class ClientConnection<Connection> implements TransportUser<Connection> {
       } else if (error === '') {
         this.giveUp(this.parser.receivedBytes === 0 ? ERROR_CLOSED_EARLY : ERROR_SHORT_BODY);
       } else {
-        swamp.resets.add(this.parser.receivedBytes);
+        if (this.unanswered > 0) swamp.resets.add(this.parser.receivedBytes);
         this.giveUp(ERROR_RESET);
       }
     }
@@ -265,11 +283,11 @@ export class ClientConnection<Connection> implements TransportUser<Connection> {
 
   /** What is unanswered fails. */
   private giveUp(errorClass: number): void {
-    const { swamp, outstanding } = this;
+    const { swamp, unanswered } = this;
     const wasConnecting = this.state === CONNECTING;
     this.state = ENDING;
     this.outstanding = 0;
-    swamp.failed(errorClass, outstanding, wasConnecting);
+    swamp.failed(errorClass, unanswered, wasConnecting);
     swamp.left();
   }
 
