@@ -47,7 +47,7 @@ export class ClientConnection<Connection> implements TransportUser<Connection> {
   /** It is on the engine's list of connections that can take a request. */
   isListed = false;
   private readonly swamp: Webswamp<Connection>;
-  private readonly parser = new ResponseParser();
+  private readonly parser: ResponseParser;
   private readonly timer: number;
   /** When the unanswered requests were to be sent, from `first` on. */
   private readonly intendedUs: Float64Array;
@@ -59,6 +59,7 @@ export class ClientConnection<Connection> implements TransportUser<Connection> {
     this.swamp = swamp;
     this.index = index;
     this.timer = timer;
+    this.parser = new ResponseParser(swamp.knownHead);
     this.intendedUs = new Float64Array(swamp.plan.pipeline);
   }
 

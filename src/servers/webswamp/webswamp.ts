@@ -35,6 +35,7 @@ import {
   ResetPlaces,
   SWAMP_COUNTER_NAMES,
 } from './counters.ts';
+import { KnownHead } from './known-head.ts';
 import { Latencies } from './latency.ts';
 import {
   checkPlan,
@@ -75,6 +76,7 @@ export class Webswamp<Connection> {
   readonly errors = new Counters(ERROR_CLASSES);
   readonly resets = new ResetPlaces();
   readonly latencies = new Latencies();
+  readonly knownHead = new KnownHead();
   /** Told once, when the clock begins: at once, or when the warm-up is over. */
   onBegin: () => void = () => {};
   /** Told once, in a turn, when the run is over and every connection has gone. */
