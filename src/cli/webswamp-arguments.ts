@@ -11,6 +11,7 @@ const ARGUMENTS = {
   connections: { type: 'string', short: 'c' },
   duration: { type: 'string', short: 'd' },
   requests: { type: 'string', short: 'n' },
+  'warm-up': { type: 'string' },
   rate: { type: 'string' },
   'requests-per-connection': { type: 'string' },
   pipeline: { type: 'string' },
@@ -116,6 +117,7 @@ function readPlan(values: Values): SwampPlan {
   const perConnection = values['requests-per-connection'];
   const status = values['expect-status'];
   const length = values['expect-length'];
+  const warmUp = values['warm-up'];
   return {
     connections:
       connections === undefined
@@ -123,6 +125,7 @@ function readPlan(values: Values): SwampPlan {
         : readInteger('connections', connections, 1, MAX_CONNECTIONS),
     requests,
     durationUs: isOpenEnded ? DEFAULT_PLAN.durationUs : durationUs,
+    warmUpUs: warmUp === undefined ? DEFAULT_PLAN.warmUpUs : readDurationUs('warm-up', warmUp, 0),
     requestsPerSecond: rate === undefined ? 0 : readRate(rate),
     requestsPerConnection:
       perConnection === undefined ? Number.POSITIVE_INFINITY : readCount('requests-per-connection', perConnection),
@@ -173,11 +176,11 @@ function readCount(option: string, text: string): number {
 }
 
 /** `10s`, `500ms`, `2m`; a bare number is seconds. */
-export function readDurationUs(option: string, text: string): number {
+export function readDurationUs(option: string, text: string, leastUs = 1): number {
   const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
   const unitUs = { ms: 1e3, s: 1e6, m: 60e6, h: 3600e6 }[match?.[2] ?? 's'] ?? 0;
   const durationUs = Math.round(Number(match?.[1]) * unitUs);
-  if (match !== null && durationUs > 0 && durationUs <= MAX_DURATION_US) return durationUs;
+  if (match !== null && durationUs >= leastUs && durationUs <= MAX_DURATION_US) return durationUs;
   throw new UsageError(`--${option} ${text}: must be a time like 10s, 500ms or 2m.`);
 }
 

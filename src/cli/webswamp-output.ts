@@ -8,6 +8,7 @@ interface Running {
   readonly latencies: Latencies;
   readonly errorCount: number;
   readonly elapsedUs: number;
+  readonly warmUpLeftUs: number;
 }
 
 /** A line each second: written over the last one on a terminal. */
@@ -21,15 +22,23 @@ export class Progress {
   }
 
   show(run: Running): void {
-    const { latencies, errorCount, elapsedUs } = run;
+    const { latencies, errorCount, elapsedUs, warmUpLeftUs } = run;
+    if (warmUpLeftUs > 0) {
+      this.write(`warming up, ${(warmUpLeftUs / 1e6).toFixed(1)} s to go`);
+      return;
+    }
     const seconds = (elapsedUs - this.elapsedUs) / 1e6;
     if (seconds <= 0) return;
     const rate = Math.round((latencies.count - this.requests) / seconds);
     const elapsed = `${Math.round(elapsedUs / 1e6)} s`.padStart(6);
     const line = `${elapsed}  ${rate} requests/s, ${latencies.count} so far, ${errorCount} errors, p99 ${formatMs(latencies.percentileMs(99))}`;
-    this.out.write(this.out.isTTY ? `${ERASE_LINE}${line}` : `${line}\n`);
+    this.write(line);
     this.requests = latencies.count;
     this.elapsedUs = elapsedUs;
+  }
+
+  private write(line: string): void {
+    this.out.write(this.out.isTTY ? `${ERASE_LINE}${line}` : `${line}\n`);
   }
 
   end(): void {
@@ -38,9 +47,10 @@ export class Progress {
 }
 
 export function summarize(report: Report): string {
-  const { latencyMs: latency, rate, durationSeconds, verdict } = report;
+  const { latencyMs: latency, rate, durationSeconds, warmUpSeconds, verdict } = report;
+  const warmUp = warmUpSeconds > 0 ? ` after ${warmUpSeconds} s of warm-up` : '';
   const lines = [
-    `${report.url}: ${report.connections} connections, ${rate === null ? 'closed loop' : 'open loop'}, ${durationSeconds.toFixed(3)} s`,
+    `${report.url}: ${report.connections} connections, ${rate === null ? 'closed loop' : 'open loop'}, ${durationSeconds.toFixed(3)} s${warmUp}`,
     row('requests', `${report.requests} (${report.requestsPerSecond.toFixed(1)}/s), ${report.errors} errors`),
     row(
       'received',

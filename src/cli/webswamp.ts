@@ -21,6 +21,9 @@ The second form joins the reports of several that ran at the same time.
   -c, --connections N     connections at a time (default 64)
   -d, --duration TIME     how long: 10s, 500ms, 2m (default 10s)
   -n, --requests N        how many requests, instead of or beside a duration
+  --warm-up TIME          load the server for so long before the clock begins (default 0): requests sent in that time are
+                          not counted, nor is what becomes of those that are under way at its end; with --rate, what was
+                          due by then and not sent is not sent any more
   --rate N/s              open loop: requests are due at this rate, and latency counts from when they were due
                           (default: closed loop, the next request follows the answer)
   --requests-per-connection N
@@ -32,7 +35,7 @@ The second form joins the reports of several that ran at the same time.
   --expect-status CODE    the status that is right (default: 200 to 399)
   --expect-length BYTES   length of the body that is right (default: any)
   --sources CIDR[,CIDR]   connections come from these addresses in turn
-  --start-at TIME         begin at this time (ISO 8601, or seconds since 1970)
+  --start-at TIME         begin, with the warm-up if there is one, at this time (ISO 8601, or seconds since 1970)
   --json FILE             write the report, with its histogram, to a file
 ${NETWORK_HELP}
   --help                  this text
@@ -47,8 +50,8 @@ Specialisations, on unless they are turned off (--no-checksum, which trusts what
   --no-checksum           do not look at TCP checksums of what arrives
   --sockets               use the kernel's sockets instead: the same program, for comparison
 
-Exit code: 0 when the server was the limit, or no rate was asked for; 3 when the generator itself missed the asked rate
-by more than 1%.`;
+Exit code: 0 when the server was the limit, or no rate was asked for; 1 when no request at all was answered as it should be;
+3 when the generator itself missed the asked rate by more than 1%.`;
 
 const EXIT_FAILURE = 1;
 const EXIT_SATURATED = 3;
@@ -78,16 +81,20 @@ function run<Connection>(platform: Platform<Connection>, choice: Choice): void {
   const { plan, url } = choice;
   const swamp = new Webswamp({ ...platform, plan, request: prepareRequest(platform.memory, choice.request) });
   const progress = new Progress(process.stdout);
-  let startedAtMs = 0;
+  let hasBegun = false;
+  let startedAtMs = Date.now();
   let loopBefore = performance.eventLoopUtilization();
   let polledBeforeUs = 0;
   let printer: NodeJS.Timeout | undefined;
   const begin = (): void => {
+    hasBegun = true;
+    printer = setInterval(() => progress.show(swamp), PROGRESS_MS);
+    swamp.start();
+  };
+  swamp.onBegin = () => {
     startedAtMs = Date.now();
     loopBefore = performance.eventLoopUtilization();
     polledBeforeUs = platform.polledUs();
-    printer = setInterval(() => progress.show(swamp), PROGRESS_MS);
-    swamp.start();
   };
   const ended = new Promise<number>((resolve) => {
     swamp.onEnd = () => {
@@ -116,7 +123,7 @@ function run<Connection>(platform: Platform<Connection>, choice: Choice): void {
   });
   onStopSignal(async () => {
     clearTimeout(starter);
-    if (startedAtMs === 0) {
+    if (!hasBegun) {
       platform.close();
       return;
     }
@@ -132,7 +139,8 @@ function run<Connection>(platform: Platform<Connection>, choice: Choice): void {
 /** Prints the summary and writes the file. */
 function deliver(report: Report, json: string | undefined): void {
   console.log(summarize(report));
-  if (report.verdict.saturated) process.exitCode = EXIT_SATURATED;
+  if (report.requests === 0) process.exitCode = EXIT_FAILURE;
+  else if (report.verdict.saturated) process.exitCode = EXIT_SATURATED;
   if (json !== undefined) writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
 }
 

@@ -215,7 +215,7 @@ commandTest('lighttpd: it ends connections after some requests, and no request i
   const missing = await swamp(t, '/nothing', '-c', '2', '-n', '20');
   t.is(missing.report.requests, 0);
   t.is(missing.report.errorClasses.badStatus, 20);
-  t.is(missing.code, 0);
+  t.is(missing.code, 1);
 });
 
 integrationTest('node:http: lengths, chunks, no body, and bodies that end with the connection', async (t) => {
@@ -291,7 +291,8 @@ integrationTest('a server that misbehaves: each error in its class, over our sta
     for (const [path, expected, place] of cases) {
       const options = ['-c', '4', '-n', '20', '--timeout', '1s', '--requests-per-connection', '1', ...variant];
       const { report, code } = await swampAt(t, `http://${address}:${port}${path}`, ...options);
-      t.is(code, 0);
+      // Not one of them was answered.
+      t.is(code, 1);
       t.is(report.requests, 0, path);
       t.is(report.errorClasses[expected], 20, `${path}: ${JSON.stringify(report.errorClasses)}`);
       t.is(report.errors, 20);
@@ -302,6 +303,34 @@ integrationTest('a server that misbehaves: each error in its class, over our sta
   }
   const nowhere = await swampAt(t, 'http://10.90.0.77/', '-c', '2', '-n', '4', '--timeout', '2s');
   t.is((nowhere.report.errorClasses.unreachable ?? 0) + (nowhere.report.errorClasses.synTimeout ?? 0), 4);
+});
+
+integrationTest('a warm-up is load that the report does not count', async (t) => {
+  let served = 0;
+  const server = createHttpServer((_request, response) => {
+    served++;
+    response.end('x');
+  });
+  const port = await listen(t, server);
+  const variants: readonly (readonly string[])[] = [
+    [],
+    ['--rate', '400/s'],
+    ['--sockets'],
+    ['--requests-per-connection', '1'],
+  ];
+  for (const variant of variants) {
+    served = 0;
+    const address = variant.includes('--sockets') ? '127.0.0.1' : KERNEL_ADDRESS;
+    const options = ['-c', '4', '-n', '300', '--warm-up', '1500ms', ...variant];
+    const { code, report, stdout } = await swampAt(t, `http://${address}:${port}/`, ...options);
+    t.is(code, 0, stdout.toString());
+    t.is(report.warmUpSeconds, 1.5);
+    t.is(report.requests, 300);
+    t.is(report.errors, 0);
+    t.true(served > 300, variant.join(' '));
+    t.regex(stdout.toString(), /^ *\S* *warming up, 0\.\d s to go$/m);
+    t.regex(stdout.toString(), /after 1\.5 s of warm-up/);
+  }
 });
 
 integrationTest('Ctrl-C ends a run early, with its summary', async (t) => {
@@ -329,6 +358,7 @@ const MISTAKES: readonly (readonly [string, RegExp])[] = [
   ['http://10.90.0.1/ -n many', /--requests many/],
   ['http://10.90.0.1/ -d 0s', /--duration 0s/],
   ['http://10.90.0.1/ -d soon', /--duration soon/],
+  ['http://10.90.0.1/ --warm-up later', /--warm-up later/],
   ['http://10.90.0.1/ --rate 0', /--rate 0/],
   ['http://10.90.0.1/ --rate 5/h', /--rate 5\/h/],
   ['http://10.90.0.1/ --pipeline 5000', /--pipeline 5000/],

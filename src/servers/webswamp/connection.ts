@@ -25,7 +25,7 @@ import {
   REQUESTS_SENT,
   UNSOLICITED_BYTES,
 } from './counters.ts';
-import { LINGER_US } from './plan.ts';
+import { LINGER_US, UNCOUNTED } from './plan.ts';
 import { ResponseParser } from './response.ts';
 import type { Webswamp } from './webswamp.ts';
 
@@ -47,7 +47,7 @@ export class ClientConnection<Connection> implements TransportUser<Connection> {
   /** It is on the engine's list of connections that can take a request. */
   isListed = false;
   private readonly swamp: Webswamp<Connection>;
-  private readonly parser = new ResponseParser();
+  private readonly parser: ResponseParser;
   private readonly timer: number;
   /** When the unanswered requests were to be sent, from `first` on. */
   private readonly intendedUs: Float64Array;
@@ -59,6 +59,7 @@ export class ClientConnection<Connection> implements TransportUser<Connection> {
     this.swamp = swamp;
     this.index = index;
     this.timer = timer;
+    this.parser = new ResponseParser(swamp.knownHead);
     this.intendedUs = new Float64Array(swamp.plan.pipeline);
   }
 
@@ -84,7 +85,7 @@ export class ClientConnection<Connection> implements TransportUser<Connection> {
     this.swamp.timers.destroy(this.timer);
   }
 
-  /** Sends the prepared request; its latency counts from `intendedUs`. The caller has asked `hasRoom`. */
+  /** Sends the prepared request; its latency counts from `intendedUs`, or it is `UNCOUNTED`. The caller has asked `hasRoom`. */
   send(intendedUs: number): void {
     const { transport, request, plan, counters } = this.swamp;
     const connection = this.connection as Connection;
@@ -130,9 +131,27 @@ export class ClientConnection<Connection> implements TransportUser<Connection> {
     else transport.abort(connection);
   }
 
-  /** When the oldest unanswered request was to be sent. */
+  /** Unanswered requests that count. */
+  get unanswered(): number {
+    let count = 0;
+    for (let n = 0; n < this.outstanding; n++) if (this.intendedAt(n) !== UNCOUNTED) count++;
+    return count;
+  }
+
+  /** When the oldest unanswered request that counts was to be sent; Infinity when there is none. */
   get oldestUs(): number {
-    return float64At(this.intendedUs, this.first);
+    let oldestUs = Number.POSITIVE_INFINITY;
+    for (let n = 0; n < this.outstanding; n++) {
+      const intendedUs = this.intendedAt(n);
+      if (intendedUs !== UNCOUNTED && intendedUs < oldestUs) oldestUs = intendedUs;
+    }
+    return oldestUs;
+  }
+
+  private intendedAt(n: number): number {
+    const place = this.first + n;
+    const { length } = this.intendedUs;
+    return float64At(this.intendedUs, place < length ? place : place - length);
   }
 
   private read(connection: Connection): void {
@@ -253,7 +272,7 @@ export class ClientConnection<Connection> implements TransportUser<Connection> {
       } else if (error === '') {
         this.giveUp(this.parser.receivedBytes === 0 ? ERROR_CLOSED_EARLY : ERROR_SHORT_BODY);
       } else {
-        swamp.resets.add(this.parser.receivedBytes);
+        if (this.unanswered > 0) swamp.resets.add(this.parser.receivedBytes);
         this.giveUp(ERROR_RESET);
       }
     }
@@ -265,11 +284,11 @@ export class ClientConnection<Connection> implements TransportUser<Connection> {
 
   /** What is unanswered fails. */
   private giveUp(errorClass: number): void {
-    const { swamp, outstanding } = this;
+    const { swamp, unanswered } = this;
     const wasConnecting = this.state === CONNECTING;
     this.state = ENDING;
     this.outstanding = 0;
-    swamp.failed(errorClass, outstanding, wasConnecting);
+    swamp.failed(errorClass, unanswered, wasConnecting);
     swamp.left();
   }
 

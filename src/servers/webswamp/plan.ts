@@ -7,6 +7,8 @@ export interface SwampPlan {
   readonly requests: number;
   /** Infinity when the number of requests decides. */
   readonly durationUs: number;
+  /** Load before the clock begins: what is sent in this time is counted nowhere. */
+  readonly warmUpUs: number;
   /** Open loop: requests a second, whatever the server does. 0 is the closed loop: the next request when one is answered. */
   readonly requestsPerSecond: number;
   /** 1 opens a connection for each request. */
@@ -29,6 +31,7 @@ export const DEFAULT_PLAN: SwampPlan = {
   connections: 64,
   requests: Number.POSITIVE_INFINITY,
   durationUs: 10_000_000,
+  warmUpUs: 0,
   requestsPerSecond: 0,
   requestsPerConnection: Number.POSITIVE_INFINITY,
   pipeline: 1,
@@ -54,6 +57,9 @@ export const MAX_DRAINING = 16_384;
 /** A request handed over later than this after it was due has missed its time. */
 export const LATE_US = 50_000;
 
+/** Stands where the time of a request would, when the request belongs to the warm-up. */
+export const UNCOUNTED = -1;
+
 /** Throws `RangeError` for what cannot be. */
 export function checkPlan(plan: SwampPlan): void {
   checkCount('connections', plan.connections, MAX_CONNECTIONS);
@@ -61,6 +67,9 @@ export function checkPlan(plan: SwampPlan): void {
   checkCount('requestsPerConnection', plan.requestsPerConnection, Number.POSITIVE_INFINITY);
   checkCount('pipeline', plan.pipeline, MAX_PIPELINE);
   if (!(plan.durationUs > 0 && plan.timeoutUs > 0)) throw new RangeError('a time must be more than nothing');
+  if (!(plan.warmUpUs >= 0 && plan.warmUpUs < Number.POSITIVE_INFINITY)) {
+    throw new RangeError(`warmUpUs ${plan.warmUpUs} is no time`);
+  }
   if (plan.requests === Number.POSITIVE_INFINITY && plan.durationUs === Number.POSITIVE_INFINITY) {
     throw new RangeError('neither requests nor durationUs says when to end');
   }

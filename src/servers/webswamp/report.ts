@@ -9,7 +9,7 @@ import {
   RESPONSES,
 } from './counters.ts';
 import { Latencies, type LatencySummary } from './latency.ts';
-import { judge, type Verdict } from './verdict.ts';
+import { judge, NOT_BEGUN, type Verdict } from './verdict.ts';
 import type { Webswamp } from './webswamp.ts';
 
 export const REPORT_VERSION = 1;
@@ -28,7 +28,7 @@ export interface RateReport {
 export interface Report {
   readonly webswamp: number;
   readonly url: string;
-  /** When the run began, ISO 8601. */
+  /** When the run began, its warm-up over, ISO 8601. */
   readonly startedAt: string;
   readonly connections: number;
   /** Requests that were answered as they should be. */
@@ -42,8 +42,11 @@ export interface Report {
   readonly unanswered: number;
   readonly unsent: number;
   readonly oldestWaitMs: number;
+  /** Load that went before, of which nothing is counted but in `counters`. */
+  readonly warmUpSeconds: number;
   readonly durationSeconds: number;
   readonly requestsPerSecond: number;
+  /** What came after the clock had begun. */
   readonly bytesReceived: number;
   readonly bodyBytes: number;
   readonly latencyMs: LatencySummary;
@@ -54,7 +57,7 @@ export interface Report {
   /** Share of the time in which the generator worked. */
   readonly busyShare: number;
   readonly verdict: Verdict;
-  /** Counters by what they belong to. */
+  /** Counters by what they belong to, from the first connection to the last, the warm-up included. */
   readonly counters: Record<string, Record<string, number>>;
 }
 
@@ -71,7 +74,7 @@ export interface ReportContext {
 export function createReport<Connection>(swamp: Webswamp<Connection>, context: ReportContext): Report {
   const { counters, errors, latencies, plan } = swamp;
   const { url, startedAtMs, busyShare } = context;
-  const count = (index: number): number => counters.values[index] as number;
+  const count = (index: number): number => swamp.counted(index);
   const durationSeconds = swamp.elapsedUs / 1e6;
   const handedLate = count(REQUESTS_HANDED_LATE);
   const ownLate = count(REQUESTS_LATE_BY_OUR_FAULT);
@@ -91,6 +94,7 @@ export function createReport<Connection>(swamp: Webswamp<Connection>, context: R
     unanswered,
     unsent,
     oldestWaitMs: swamp.oldestWaitUs / 1000,
+    warmUpSeconds: plan.warmUpUs / 1e6,
     durationSeconds,
     requestsPerSecond: perSecond(latencies.count, durationSeconds),
     bytesReceived: count(BYTES_RECEIVED),
@@ -99,7 +103,9 @@ export function createReport<Connection>(swamp: Webswamp<Connection>, context: R
     histogram: latencies.encode(),
     rate: isOpen ? { asked: plan.requestsPerSecond, due, handed, handedLate, lateByOwnFault: ownLate } : null,
     busyShare,
-    verdict: judge({ responses: count(RESPONSES), due, unsent, handedLate, ownLate, busyShare, unavailable }),
+    verdict: swamp.hasBegun
+      ? judge({ responses: count(RESPONSES), due, unsent, handedLate, ownLate, busyShare, unavailable })
+      : NOT_BEGUN,
     counters: { webswamp: counters.snapshot(), ...context.counters },
   };
 }
@@ -135,6 +141,7 @@ export function mergeReports(reports: readonly Report[]): Report {
     unanswered: sum(({ unanswered }) => unanswered),
     unsent: sum(({ unsent }) => unsent),
     oldestWaitMs: Math.max(...reports.map(({ oldestWaitMs }) => oldestWaitMs)),
+    warmUpSeconds: Math.max(...reports.map(({ warmUpSeconds }) => warmUpSeconds)),
     durationSeconds,
     requestsPerSecond: perSecond(latencies.count, durationSeconds),
     bytesReceived: sum(({ bytesReceived }) => bytesReceived),

@@ -18,6 +18,7 @@ import {
   TAB,
   ZERO,
 } from '../http/characters.ts';
+import type { KnownHead } from './known-head.ts';
 import { ANY_WORD, WordSet } from './words.ts';
 
 /** The longest head, with the interim responses before it and the trailers behind the body. */
@@ -80,6 +81,7 @@ export class ResponseParser {
   interims = 0;
   /** Whether the server keeps the connection; known once the response is done. */
   keepsAlive = false;
+  private readonly known: KnownHead;
   private state = STATUS_LINE;
   /** Whether the request forbids a body (HEAD). */
   private bodiless = false;
@@ -106,6 +108,11 @@ export class ResponseParser {
   /** Bytes of the body, or of the chunk, still to come. */
   private left = 0;
 
+  /** @param known the head that the server sent last, on whatever connection */
+  constructor(known: KnownHead) {
+    this.known = known;
+  }
+
   get isDone(): boolean {
     return this.state === DONE;
   }
@@ -128,7 +135,7 @@ export class ResponseParser {
   /** Reads on; returns how many of the bytes it took: all of them, unless the response ended or broke among them. */
   parse(bytes: Bytes, at: number, length: number): number {
     const end = at + length;
-    let i = at;
+    let i = this.receivedBytes === 0 ? this.readFirst(bytes, at, end) : at;
     while (i < end && this.state < DONE) {
       if (this.state === BODY_LENGTH || this.state === CHUNK_DATA || this.state === BODY_CLOSE)
         i = this.skipBody(i, end);
@@ -159,6 +166,36 @@ export class ResponseParser {
     this.left = 0;
   }
 
+  /** Reads from the first byte of a response on: its head without looking at each byte, if it is known. */
+  private readFirst(bytes: Bytes, at: number, end: number): number {
+    const { known } = this;
+    if (known.matches(bytes, at, end - at)) {
+      this.status = known.status;
+      this.minor = known.minor;
+      this.contentLength = known.contentLength;
+      this.encoded = known.encoded;
+      this.chunked = known.chunked;
+      this.saysClose = known.saysClose;
+      this.saysKeepAlive = known.saysKeepAlive;
+      this.headLeft -= known.length;
+      this.finishHead();
+      return at + known.length;
+    }
+    const i = this.readText(bytes, at, end);
+    // An interim response is another one's beginning; a head that came in pieces is not together in memory.
+    const isWhole = this.state > HEAD_LF && this.state !== BROKEN && this.interims === 0;
+    if (isWhole && known.learn(bytes, at, i - at)) {
+      known.status = this.status;
+      known.minor = this.minor;
+      known.contentLength = this.contentLength;
+      known.encoded = this.encoded;
+      known.chunked = this.chunked;
+      known.saysClose = this.saysClose;
+      known.saysKeepAlive = this.saysKeepAlive;
+    }
+    return i;
+  }
+
   private skipBody(at: number, end: number): number {
     if (this.state === BODY_CLOSE) {
       this.bodyBytes += end - at;
@@ -174,8 +211,9 @@ export class ResponseParser {
     return at + taken;
   }
 
-  /** Reads heads, chunk lines and trailers up to the next byte of a body, within their limits. */
+  /** Reads heads, chunk lines and trailers up to the end of the head or the next byte of a body, within their limits. */
   private readText(bytes: Bytes, at: number, end: number): number {
+    const isHead = this.state <= HEAD_LF;
     let i = at;
     while (i < end) {
       const skipped = this.skipPlain(bytes, i, Math.min(end, i + this.headLeft)) - i;
@@ -189,6 +227,7 @@ export class ResponseParser {
       this.readByte(u8(bytes, i++));
       const { state } = this;
       if (state >= DONE || state === BODY_LENGTH || state === CHUNK_DATA || state === BODY_CLOSE) return i;
+      if (isHead && state > HEAD_LF) return i;
     }
     return i;
   }

@@ -29,6 +29,9 @@ export interface Verdict {
   readonly reason: string;
 }
 
+/** Of a run that was ended before its clock began. */
+export const NOT_BEGUN: Verdict = { limit: 'server', saturated: false, reason: 'the warm-up was not over' };
+
 export function judge(evidence: Evidence): Verdict {
   return evidence.due === 0 ? judgeClosedLoop(evidence) : judgeOpenLoop(evidence);
 }

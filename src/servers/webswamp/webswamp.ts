@@ -3,6 +3,10 @@
  * in the open loop requests are due on a schedule that no answer can move, and their latencies count from when they were
  * due, so that a server that stalls cannot hide how many had to wait.
  *
+ * A warm-up is the same load before the clock begins. A request belongs to it that was sent before its end; the answer may come
+ * later, and is not counted then either. In the open loop the schedule begins anew at its end: what was due before and not sent
+ * by then is not sent any more.
+ *
  * Everything happens in the turn of whoever drives the transport: no promise, closure or object for a request.
  *
  * Memory: records of connections are pooled; requests lie in the arena once and are lent to every connection.
@@ -31,8 +35,17 @@ import {
   ResetPlaces,
   SWAMP_COUNTER_NAMES,
 } from './counters.ts';
+import { KnownHead } from './known-head.ts';
 import { Latencies } from './latency.ts';
-import { checkPlan, LATE_US, MAX_DRAINING, OPENS_PER_TURN, REOPEN_DELAY_US, type SwampPlan } from './plan.ts';
+import {
+  checkPlan,
+  LATE_US,
+  MAX_DRAINING,
+  OPENS_PER_TURN,
+  REOPEN_DELAY_US,
+  type SwampPlan,
+  UNCOUNTED,
+} from './plan.ts';
 import type { PreparedRequest } from './request.ts';
 import type { ResponseParser } from './response.ts';
 import { IndexRing, TimeRing } from './rings.ts';
@@ -63,9 +76,12 @@ export class Webswamp<Connection> {
   readonly errors = new Counters(ERROR_CLASSES);
   readonly resets = new ResetPlaces();
   readonly latencies = new Latencies();
+  readonly knownHead = new KnownHead();
+  /** Told once, when the clock begins: at once, or when the warm-up is over. */
+  onBegin: () => void = () => {};
   /** Told once, in a turn, when the run is over and every connection has gone. */
   onEnd: () => void = () => {};
-  /** When the run began and ended, microseconds of the clock. */
+  /** When the run began, its warm-up over, and when it ended, microseconds of the clock. */
   startUs = NEVER;
   endUs = NEVER;
   /** Requests sent and not answered when the run ended, those that waited for a connection, and the oldest's waiting time. */
@@ -86,6 +102,10 @@ export class Webswamp<Connection> {
   private readonly connectionKind: number;
   private readonly pumpTimer: number;
   private readonly endTimer: number;
+  private readonly warmUpTimer: number;
+  private warmUpEndUs = 0;
+  /** What the counters said when the run began. */
+  private readonly before = new Float64Array(SWAMP_COUNTER_NAMES.length);
   private schedule: Schedule | null = null;
   /** Connections in use, and those with a record, which may still be closing. */
   private inUse = 0;
@@ -123,21 +143,52 @@ export class Webswamp<Connection> {
       timers.addKind(() => this.finish()),
       0,
     );
+    this.warmUpTimer = timers.create(
+      timers.addKind(() => this.endWarmUp()),
+      0,
+    );
   }
 
-  /** Begins now. */
+  /** Begins now, with the warm-up if there is one. */
   start(): void {
     const { plan, clock } = this;
     clock.look();
-    this.startUs = clock.nowUs();
-    this.issueLimit = plan.requests;
-    if (plan.requestsPerSecond > 0) {
-      this.schedule = new Schedule(this.startUs, plan.requestsPerSecond, plan.durationUs, plan.requests);
-      this.issueLimit = this.schedule.length;
+    const nowUs = clock.nowUs();
+    if (plan.warmUpUs === 0) {
+      this.begin(nowUs);
+    } else {
+      this.warmUpEndUs = nowUs + plan.warmUpUs;
+      this.follow(nowUs, plan.warmUpUs, NEVER);
+      this.timers.schedule(this.warmUpTimer, this.warmUpEndUs);
     }
-    if (plan.durationUs !== NEVER) this.timers.schedule(this.endTimer, this.startUs + plan.durationUs);
     this.pump();
     this.wake();
+  }
+
+  /** The clock begins. */
+  private begin(startUs: number): void {
+    const { plan } = this;
+    this.startUs = startUs;
+    this.before.set(this.counters.values);
+    this.follow(startUs, plan.durationUs, plan.requests);
+    if (plan.durationUs !== NEVER) this.timers.schedule(this.endTimer, startUs + plan.durationUs);
+    this.onBegin();
+  }
+
+  /** Issues requests from now on for so long, and so many of them. */
+  private follow(startUs: number, durationUs: number, requests: number): void {
+    const { requestsPerSecond } = this.plan;
+    this.schedule = requestsPerSecond > 0 ? new Schedule(startUs, requestsPerSecond, durationUs, requests) : null;
+    this.issueLimit = this.schedule === null ? requests : this.schedule.length;
+    this.issued = 0;
+    this.dueSeen = 0;
+    this.keptUp = true;
+  }
+
+  private endWarmUp(): void {
+    // The open loop's schedule goes on without a gap; the closed loop's requests so far began before this moment.
+    this.begin(this.schedule === null ? this.clock.nowUs() : this.warmUpEndUs);
+    this.pump();
   }
 
   /** Ends before its time; `onEnd` follows. From outside a turn. */
@@ -145,6 +196,21 @@ export class Webswamp<Connection> {
     this.clock.look();
     this.finish();
     this.wake();
+  }
+
+  /** Microseconds of warm-up still to come; 0 when there is none, or no more. */
+  get warmUpLeftUs(): number {
+    return this.hasBegun || this.isOver ? 0 : Math.max(1, this.warmUpEndUs - this.clock.nowUs());
+  }
+
+  /** What a counter has counted since the run began, its warm-up left out. */
+  counted(index: number): number {
+    return (this.counters.values[index] as number) - (this.before[index] as number);
+  }
+
+  /** The clock has begun: the warm-up, if there is one, is over. */
+  get hasBegun(): boolean {
+    return this.startUs !== NEVER;
   }
 
   get isOver(): boolean {
@@ -164,7 +230,7 @@ export class Webswamp<Connection> {
 
   /** Microseconds of the run so far, or of all of it. */
   get elapsedUs(): number {
-    if (this.startUs === NEVER) return 0;
+    if (!this.hasBegun) return 0;
     return (this.isOver ? this.endUs : this.clock.nowUs()) - this.startUs;
   }
 
@@ -176,6 +242,7 @@ export class Webswamp<Connection> {
     counters.increment(RESPONSES);
     counters.add(BODY_BYTES, parser.bodyBytes);
     if (parser.interims > 0) counters.add(INTERIM_RESPONSES, parser.interims);
+    if (intendedUs === UNCOUNTED) return;
     if (!isExpectedStatus(parser.status, plan.expectedStatus)) this.errors.increment(ERROR_BAD_STATUS);
     else if (plan.expectedBytes >= 0 && parser.bodyBytes !== plan.expectedBytes)
       this.errors.increment(ERROR_WRONG_LENGTH);
@@ -183,6 +250,7 @@ export class Webswamp<Connection> {
     this.complete(1);
   }
 
+  /** A connection has failed, with so many requests that count. */
   failed(errorClass: number, requests: number, wasConnecting: boolean): void {
     if (wasConnecting) this.noOpensBeforeUs = this.clock.nowUs() + REOPEN_DELAY_US;
     this.errors.add(errorClass, requests);
@@ -201,6 +269,8 @@ export class Webswamp<Connection> {
 
   /** A request goes to another connection, without losing its place in time. */
   sendAgain(intendedUs: number): void {
+    // The warm-up has no number of requests to keep.
+    if (intendedUs === UNCOUNTED) return;
     this.counters.increment(REQUESTS_SENT_AGAIN);
     this.again.push(intendedUs);
   }
@@ -289,7 +359,7 @@ export class Webswamp<Connection> {
       record.send(this.again.take());
     } else {
       this.issued++;
-      record.send(intendedUs);
+      record.send(this.hasBegun ? intendedUs : UNCOUNTED);
     }
   }
 
@@ -362,7 +432,9 @@ export class Webswamp<Connection> {
     if (this.isOver) return;
     const { schedule } = this;
     this.endUs = this.clock.nowUs();
-    if (schedule !== null) {
+    if (!this.hasBegun) {
+      this.before.set(this.counters.values);
+    } else if (schedule !== null) {
       this.due = schedule.dueBy(this.endUs);
       this.unsent = this.due - this.issued;
       if (this.unsent > 0) this.oldestWaitUs = this.endUs - schedule.timeUs(this.issued);
@@ -371,9 +443,11 @@ export class Webswamp<Connection> {
     this.again.clear();
     this.timers.cancel(this.pumpTimer);
     this.timers.cancel(this.endTimer);
+    this.timers.cancel(this.warmUpTimer);
     for (const record of this.records) {
-      if (record.outstanding === 0) continue;
-      this.unanswered += record.outstanding;
+      const { unanswered } = record;
+      if (unanswered === 0) continue;
+      this.unanswered += unanswered;
       this.oldestWaitUs = Math.max(this.oldestWaitUs, this.endUs - record.oldestUs);
     }
     for (const record of this.records) record.end();

@@ -1,6 +1,7 @@
 /** The parser of responses: every kind of body, cut anywhere, and what is no HTTP. */
 import test from 'ava';
 import fc from 'fast-check';
+import { KnownHead, MAX_KNOWN_BYTES } from '../../../src/servers/webswamp/known-head.ts';
 import { MAX_HEAD_BYTES, ResponseParser } from '../../../src/servers/webswamp/response.ts';
 
 interface Outcome {
@@ -15,17 +16,31 @@ interface Outcome {
 }
 
 /** Parses text given in pieces that end at `cuts`; with `fin`, the server closes behind it. */
-function parse(text: string, cuts: readonly number[] = [], { bodiless = false, fin = false } = {}): Outcome {
-  const parser = new ResponseParser();
+function parse(
+  text: string,
+  cuts: readonly number[] = [],
+  options: { bodiless?: boolean; fin?: boolean } = {},
+): Outcome {
+  return parseAfter(new KnownHead(), text, cuts, options);
+}
+
+/** The same after what has made a head known, with the pieces' place in memory. */
+function parseAfter(
+  known: KnownHead,
+  text: string,
+  cuts: readonly number[],
+  { bodiless = false, fin = false, at = 3 } = {},
+): Outcome {
+  const parser = new ResponseParser(known);
   parser.begin(bodiless);
   const bytes = Buffer.from(text, 'latin1');
   let taken = 0;
   let from = 0;
   for (const to of [...cuts, bytes.length]) {
     // Pieces lie anywhere in memory.
-    const memory = Buffer.concat([Buffer.from('xxx'), bytes.subarray(from, to), Buffer.from('yyy')]);
+    const memory = Buffer.concat([Buffer.alloc(at, 'x'), bytes.subarray(from, to), Buffer.from('yyy')]);
     const length = to - from;
-    const here = parser.parse(memory, 3, length);
+    const here = parser.parse(memory, at, length);
     taken += here;
     if (here < length) break;
     from = to;
@@ -178,4 +193,73 @@ test('any bytes are taken, and none make it throw', (t) => {
     }),
     { numRuns: 2000 },
   );
+});
+
+/** Heads as servers send them one after the other: the same, another date, something else; now and then a byte is wrong. */
+const HEADS: readonly string[] = [
+  'HTTP/1.1 200 OK\r\nServer: x\r\nDate: Sun, 22 Nov 2026 23:00:00 GMT\r\nContent-Length: 5\r\n\r\n',
+  'HTTP/1.1 200 OK\r\nServer: x\r\nDate: Sun, 22 Nov 2026 23:00:01 GMT\r\nContent-Length: 5\r\n\r\n',
+  'HTTP/1.1 200 OK\r\nServer: x\r\nDate: Sun, 22 Nov 2026 23:00:01 GMT\r\nContent-Length: 4\r\n\r\n',
+  'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n',
+  'HTTP/1.0 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\n',
+  'HTTP/1.1 404 Not Found\nContent-Length: 5\n\n',
+  'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n',
+  'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n',
+  'HTTP/1.1 204 No Content\r\n\r\n',
+  'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n',
+  `HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: ${'x'.repeat(MAX_KNOWN_BYTES)}\r\n\r\n`,
+];
+const BODIES: readonly string[] = ['hello', '5\r\nhello\r\n0\r\n\r\n', '', '0\r\nA: b\r\n\r\n', 'hel'];
+
+test('a head that is known says what it says when it is read, whatever came before and however it is cut', (t) => {
+  const response = fc.record({
+    head: fc.oneof(fc.constantFrom(...HEADS.slice(0, 2)), fc.constantFrom(...HEADS)),
+    body: fc.constantFrom(...BODIES),
+    wrongAt: fc.oneof({ weight: 3, arbitrary: fc.constant(-1) }, { weight: 1, arbitrary: fc.nat() }),
+    wrongByte: fc.integer({ min: 0, max: 255 }),
+    cuts: fc.oneof(fc.constant<number[]>([]), fc.array(fc.nat(), { maxLength: 4 })),
+    at: fc.oneof({ weight: 3, arbitrary: fc.constant(2) }, { weight: 1, arbitrary: fc.integer({ min: 0, max: 7 }) }),
+    bodiless: fc.boolean(),
+    fin: fc.boolean(),
+  });
+  let hits = 0;
+  fc.assert(
+    fc.property(fc.array(response, { minLength: 4, maxLength: 12 }), (responses) => {
+      const known = new KnownHead();
+      for (const { head, body, wrongAt, wrongByte, cuts, ...options } of responses) {
+        const bytes = Buffer.from(`${head}${body}`, 'latin1');
+        if (wrongAt >= 0) bytes[wrongAt % head.length] = wrongByte;
+        const text = bytes.toString('latin1');
+        const places = cuts.map((place) => place % (text.length + 1)).sort((a, b) => a - b);
+        t.deepEqual(parseAfter(known, text, places, options), parseAfter(new KnownHead(), text, places, options));
+      }
+      hits += known.hits;
+    }),
+    { numRuns: 2000 },
+  );
+  t.true(hits > 500, `${hits}`);
+});
+
+test('trailers behind a known head have what it leaves of the limit', (t) => {
+  const head = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n';
+  const left = MAX_HEAD_BYTES - head.length - '\r\n'.length;
+  const known = new KnownHead();
+  for (const [length, done] of [
+    [left, true],
+    [left + 1, false],
+  ] as const) {
+    const text = `${head}0\r\n${'t'.repeat(length - 1)}\n\r\n`;
+    for (let times = 0; times < 2; times++) t.is(parseAfter(known, text, [], {}).done, done, `${length}, ${times}`);
+  }
+  t.true(known.hits >= 2);
+});
+
+test('a server whose heads all differ is soon not copied any more', (t) => {
+  const known = new KnownHead();
+  let learnt = 0;
+  const bytes = Buffer.from('HTTP/1.1 204 No Content\r\n\r\n');
+  for (let times = 0; times < 1000; times++) if (known.learn(bytes, 0, bytes.length)) learnt++;
+  t.true(learnt > 4 && learnt < 30, `${learnt}`);
+  t.true(known.matches(bytes, 0, bytes.length));
+  t.false(known.matches(bytes, 0, bytes.length - 1));
 });

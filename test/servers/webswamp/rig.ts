@@ -136,6 +136,8 @@ export interface RunOptions {
   readonly world?: WorldOptions;
   /** Virtual time that everything has to be over in (default 1000 s). */
   readonly limitUs?: number;
+  /** When to stop it before its time. */
+  readonly stopAfterUs?: number;
   /** Called before the first turn. */
   readonly prepare?: (world: World) => void;
 }
@@ -182,6 +184,8 @@ export function runSwamp(behave: Behaviour, options: RunOptions = {}): Run {
   let ends = 0;
   swamp.onEnd = () => ends++;
   swamp.start();
+  const { stopAfterUs } = options;
+  if (stopAfterUs !== undefined) world.clock.at(world.clock.nowUs() + stopAfterUs, () => swamp.stop());
   if (!world.run(options.limitUs ?? 1000 * SECOND, () => ends > 0)) throw new Error('the run does not end');
   world.run(SECOND);
   if (ends !== 1) throw new Error(`it ended ${ends} times`);

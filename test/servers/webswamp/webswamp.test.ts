@@ -100,6 +100,83 @@ test('open loop: a generator that stands still says so', (t) => {
   t.like(report.verdict, { limit: 'generator', saturated: true });
 });
 
+for (const plan of [
+  { connections: 3 },
+  { connections: 3, pipeline: 4 },
+  { connections: 3, requestsPerConnection: 5 },
+]) {
+  test(`closed loop, ${JSON.stringify(plan)}: a warm-up is load that is not counted`, (t) => {
+    const { report, server, swamp } = runSwamp(polite, {
+      plan: { ...plan, requests: 500, warmUpUs: SECOND },
+      world: { link: WIRE },
+    });
+    t.is(report.warmUpSeconds, 1);
+    t.is(report.requests, 500);
+    t.is(report.errors + report.unanswered + report.unsent, 0);
+    // What was under way at its end is answered as well, and not counted.
+    t.is(swamp.latencies.count, 500);
+    t.true(server.requests >= 500 + (plan.requestsPerConnection === undefined ? 2900 : 2000), `${server.requests}`);
+    t.is(report.counters.webswamp?.requestsSent, server.requests);
+    t.true(report.durationSeconds < 0.5, `${report.durationSeconds}`);
+    t.true(report.bytesReceived < 520 * ok('bye', 'Connection: close\r\n').length);
+    t.true(report.latencyMs.max <= 2);
+    t.deepEqual(swamp.holdings, { connections: 0, requests: 0 });
+  });
+}
+
+test('closed loop: a time begins when the warm-up is over', (t) => {
+  const { report, server } = runSwamp(polite, {
+    plan: { connections: 3, durationUs: SECOND, warmUpUs: 2 * SECOND },
+    world: { link: WIRE },
+  });
+  t.true(report.durationSeconds >= 1 && report.durationSeconds <= 1.0021, `${report.durationSeconds}`);
+  t.true(report.requests >= 2900 && report.requests <= 3000, `${report.requests}`);
+  t.true(server.requests >= 8800, `${server.requests}`);
+  t.is(report.unanswered, 3);
+});
+
+test('open loop: the schedule begins anew when the warm-up is over, without what the server was behind with', (t) => {
+  const { report, server } = runSwamp(
+    // Slow for the first second, as a server is that has just been started.
+    (_request, _onConnection, _ofAll, nowUs) => ({ text: ok(), afterUs: nowUs < SECOND ? 100 * MILLISECOND : 0 }),
+    { plan: { connections: 10, durationUs: SECOND, requestsPerSecond: 1000, warmUpUs: SECOND }, world: { link: WIRE } },
+  );
+  t.is(report.rate?.due, 1000);
+  t.is(report.rate?.handed, 1000);
+  t.is(report.rate?.lateByOwnFault, 0);
+  t.is(report.requests + report.unanswered, 1000);
+  t.true(server.requests >= 1090 && server.requests < 1200, `${server.requests}`);
+  // Connections that are still busy with the warm-up are waited for, its backlog is not.
+  t.true(report.latencyMs.p99 < 110 && report.latencyMs.p50 < 5, JSON.stringify(report.latencyMs));
+});
+
+test('what fails in the warm-up, or because of it, is no error', (t) => {
+  const { report } = runSwamp(
+    (_request, _onConnection, _ofAll, nowUs) =>
+      nowUs < 1_400 * MILLISECOND
+        ? { text: 'HTTP/1.1 200', behind: 'abort', afterUs: 300 * MILLISECOND }
+        : { text: ok() },
+    { plan: { connections: 4, durationUs: SECOND, warmUpUs: SECOND }, world: { link: WIRE } },
+  );
+  // Four were under way when it ended and failed after that; four more were sent before the server had recovered.
+  t.is(report.errorClasses.reset, 4);
+  t.deepEqual(report.resetsAtByte, { 12: 4 });
+  t.is(report.errors, 4);
+  t.true(report.requests > 1000, `${report.requests}`);
+});
+
+test('a run that is stopped in its warm-up has counted nothing', (t) => {
+  const { report, swamp } = runSwamp(polite, {
+    plan: { connections: 3, requests: 100, warmUpUs: 10 * SECOND },
+    world: { link: WIRE },
+    stopAfterUs: SECOND,
+  });
+  t.is(report.requests + report.errors + report.unanswered + report.bytesReceived, 0);
+  t.is(report.durationSeconds, 0);
+  t.regex(report.verdict.reason, /warm-up/);
+  t.deepEqual(swamp.holdings, { connections: 0, requests: 0 });
+});
+
 test('one request a connection, and several', (t) => {
   for (const requestsPerConnection of [1, 3]) {
     const seen: string[] = [];
