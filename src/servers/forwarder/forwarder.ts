@@ -191,8 +191,9 @@ export class Forwarder {
   private process(side: Side): void {
     const { environment } = side;
     const { ring } = environment;
+    const { size } = ring;
+    if (size > 0) this.counters.add(FRAMES_IN, size);
     for (let at = ring.take(); at !== 0; at = ring.take()) {
-      this.counters.increment(FRAMES_IN);
       if (!this.input(side, at, ring.length)) environment.returnSlot(at);
     }
     if (this.waiting.count > 0) this.retryWaiting();
@@ -215,12 +216,13 @@ export class Forwarder {
   private segmentArrives(side: Side, at: number, ipAt: number): boolean {
     const { bytes, flows } = this;
     const headerBytes = ipv4HeaderBytes(bytes, ipAt);
+    const totalBytes = ipv4TotalBytes(bytes, ipAt);
     const tcpAt = ipAt + headerBytes;
-    const tcpBytes = ipv4TotalBytes(bytes, ipAt) - headerBytes;
-    const bad = segmentCheck(bytes, at, ipAt, tcpAt, tcpBytes);
-    if (bad !== 0) return this.drop(bad);
+    const tcpBytes = totalBytes - headerBytes;
     const source = ipv4Source(bytes, ipAt);
     const target = ipv4Target(bytes, ipAt);
+    const bad = segmentCheck(bytes, at, tcpAt, tcpBytes, source, target);
+    if (bad !== 0) return this.drop(bad);
     const ports = i32(bytes, tcpAt + TCP_SOURCE_PORT_OFFSET);
     const flags = tcpFlags(bytes, tcpAt);
     const textBytes = tcpBytes - tcpHeaderBytes(bytes, tcpAt);
@@ -235,7 +237,7 @@ export class Forwarder {
     } else {
       this.follow(half, tcpAt, flags, textBytes);
     }
-    return this.egress.forward(side, half, at, ipAt, tcpAt, textBytes);
+    return this.egress.forward(side, half, at, totalBytes, tcpAt, textBytes);
   }
 
   /** The client's SYN meets a flow that has ended: it begins a new one, as it would at a host (RFC 9293 3.10.7.4). */
