@@ -46,12 +46,10 @@ export function collectLines(descriptor: number = STANDARD_ERROR): LogDestinatio
   const stream = pino.destination({ dest: descriptor, sync: true, minLength: COLLECTED_BYTES });
   let waiting = false;
   const flush = (): void => {
+    if (!waiting) return;
     waiting = false;
-    try {
-      stream.flushSync();
-    } catch {
-      // Nobody reads any more, and there is nobody else to tell.
-    }
+    // Less than `COLLECTED_BYTES` waits, which one write takes; `flushSync` would have the disk write it as well.
+    stream.flush();
   };
   process.on('exit', flush);
   return {

@@ -15,6 +15,8 @@ import type { Side } from './side.ts';
 export class Backend {
   readonly address: Ipv4Address;
   readonly port: number;
+  /** Both, for logs. */
+  readonly name: string;
   /** The device that leads to it. */
   readonly side: Side;
   /** Where connections to it come from; null where the client's own address and port are kept. */
@@ -29,6 +31,7 @@ export class Backend {
   constructor(endpoint: Endpoint, side: Side, leases: LeasedPorts | null) {
     this.address = endpoint.address;
     this.port = endpoint.port;
+    this.name = formatEndpoint(endpoint.address, endpoint.port);
     this.side = side;
     this.leases = leases;
   }
@@ -43,6 +46,8 @@ export interface RestSettings {
 /** A service as the forwarder runs it. */
 export class ServiceGroup {
   readonly listen: Endpoint;
+  /** The same, for logs. */
+  readonly name: string;
   readonly backends: readonly Backend[];
   private readonly balance: Balance;
   private readonly rest: RestSettings;
@@ -59,6 +64,7 @@ export class ServiceGroup {
     log: Log,
   ) {
     this.listen = service.listen;
+    this.name = formatEndpoint(service.listen.address, service.listen.port);
     this.backends = backends;
     this.balance = balance;
     this.rest = rest;
@@ -112,10 +118,7 @@ export class ServiceGroup {
   }
 
   private describe(backend: Backend): object {
-    return {
-      listen: formatEndpoint(this.listen.address, this.listen.port),
-      backend: formatEndpoint(backend.address, backend.port),
-    };
+    return { listen: this.name, backend: backend.name };
   }
 }
 

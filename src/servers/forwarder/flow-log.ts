@@ -1,6 +1,6 @@
 /** The flow log: a line when a flow opens and one when it ends, with what went both ways. */
 import type { Log } from '../../runtime/log.ts';
-import { formatEndpoint, type ServiceGroup } from './backends.ts';
+import { type Backend, formatEndpoint, type ServiceGroup } from './backends.ts';
 import { type FlowTable, FROM_BACKEND, FROM_CLIENT } from './flow-table.ts';
 
 export class FlowLog {
@@ -27,15 +27,15 @@ export class FlowLog {
   }
 
   private describe(flow: number): object {
-    const { keySource, keyPorts, keyTarget, ports, service, backend } = this.flows;
+    const { keySource, keyPorts, ports, service, backend } = this.flows;
     const half = 2 * flow;
     const clientPort = (keyPorts[half] as number) >>> 16;
     const group = this.services[service[flow] as number] as ServiceGroup;
-    const chosen = group.backends[backend[flow] as number];
+    const chosen = group.backends[backend[flow] as number] as Backend;
     return {
       client: formatEndpoint(keySource[half] as number, clientPort),
-      listen: formatEndpoint(keyTarget[half] as number, group.listen.port),
-      backend: chosen === undefined ? '' : formatEndpoint(chosen.address, chosen.port),
+      listen: group.name,
+      backend: chosen.name,
       port: (ports[half] as number) >>> 16,
     };
   }
