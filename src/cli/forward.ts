@@ -2,7 +2,14 @@
 import type { ForwardHost } from '../host/forward-host.ts';
 import { openForwardHost } from '../host/open-forward.ts';
 import { type OpenOptions, readLogLevel } from '../host/options.ts';
-import { BALANCES, type Endpoint, formatService, MODES, type Service } from '../servers/forwarder/settings.ts';
+import {
+  BALANCES,
+  DEFAULT_LIMITS,
+  type Endpoint,
+  formatService,
+  MODES,
+  type Service,
+} from '../servers/forwarder/settings.ts';
 import { isInNetwork, parseCidr, parseIpv4 } from '../wire/address.ts';
 import { NETWORK_ARGUMENTS, NETWORK_HELP, parseArguments, readInteger, readOrder, UsageError } from './arguments.ts';
 import { forwardSockets } from './forward-sockets.ts';
@@ -21,6 +28,9 @@ Sends TCP connections on to backends, segment by segment: each end has the other
                           routed: they see the client's own, and have their way back through the forwarder
   --balance HOW           round-robin (default) or least-connections
   --max-flows NUMBER      connections at a time (default 65536)
+  --max-half-open NUMBER  of them, those not established yet; beyond it the oldest gives way (default 8192)
+  --rest-after NUMBER     a backend that so many connections in a row could not be opened to rests for five seconds, unless
+                          all do (default 3; 0: never)
   --sockets               use the kernel's sockets instead, two for each connection: a proxy that ends TCP, for comparison
 ${NETWORK_HELP.replace('(default warn)', '(default info, with a line for every flow)')}
   --help                  this text
@@ -45,6 +55,8 @@ const ARGUMENTS = {
   mode: { type: 'string', default: 'nat' },
   balance: { type: 'string', default: 'round-robin' },
   'max-flows': { type: 'string', default: '65536' },
+  'max-half-open': { type: 'string' },
+  'rest-after': { type: 'string' },
   sockets: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
@@ -68,7 +80,7 @@ export function forward(args: readonly string[]): void {
   const maxFlows = readInteger('max-flows', values['max-flows'], 1, MAX_FLOWS);
   if (values.sockets === true) {
     if (mode !== 'nat') throw new UsageError(`--mode ${mode}: with --sockets backends see the proxy's address.`);
-    refuseWithSockets(values, Object.keys(NETWORK_ARGUMENTS), ['log-level']);
+    refuseWithSockets(values, [...Object.keys(NETWORK_ARGUMENTS), 'max-half-open', 'rest-after'], ['log-level']);
     forwardSockets({
       services,
       balance,
@@ -77,7 +89,12 @@ export function forward(args: readonly string[]): void {
     });
     return;
   }
-  const host = openForwardHost({ networks: readNetworks(values), services, mode, balance, limits: { maxFlows } });
+  const limits = {
+    maxFlows,
+    maxHalfOpen: readInteger('max-half-open', values['max-half-open'] ?? `${DEFAULT_LIMITS.maxHalfOpen}`, 1, MAX_FLOWS),
+    restAfter: readInteger('rest-after', values['rest-after'] ?? `${DEFAULT_LIMITS.restAfter}`, 0, MAX_FLOWS),
+  };
+  const host = openForwardHost({ networks: readNetworks(values), services, mode, balance, limits });
   host.onDeviceFailure = (failure) => {
     console.error(`exonet: ${failure.message}`);
     host.close();

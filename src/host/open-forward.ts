@@ -2,7 +2,7 @@
 import { type Device, DeviceError } from '../driver/device.ts';
 import { Arena } from '../runtime/arena.ts';
 import { MonotonicClock } from '../runtime/clock.ts';
-import { createLog } from '../runtime/log.ts';
+import { collectLines, createLog } from '../runtime/log.ts';
 import { SystemRandom } from '../runtime/random.ts';
 import {
   type Balance,
@@ -32,7 +32,7 @@ export function openForwardHost(options: OpenForwardOptions): ForwardHost {
   const networks = readNetworks(options);
   const logLevel = (networks[0] as NetworkOptions).logLevel;
   const clock = new MonotonicClock();
-  const log = createLog(logLevel);
+  const log = createLog(logLevel, collectLines());
   const arena = new Arena(ARENA_BYTES);
   const devices: Device[] = [];
   try {

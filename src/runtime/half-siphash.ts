@@ -37,3 +37,31 @@ export function hashWords(key: HashKey, first: number, second: number, third: nu
   }
   return v1 ^ v3;
 }
+
+/**
+ * HalfSipHash-1-3 of three words, about half the work: enough where only the place in a table depends on it, which nobody sees.
+ */
+export function hashWordsForTable(key: HashKey, first: number, second: number, third: number): number {
+  let v0 = key.low | 0;
+  let v1 = key.high | 0;
+  let v2 = 0x6c796765 ^ key.low;
+  let v3 = 0x74656462 ^ key.high;
+  // A round for each message word, the length being the fourth, and three to finish.
+  for (let round = 0; round < 7; round++) {
+    const message = round === 0 ? first : round === 1 ? second : round === 2 ? third : round === 3 ? 12 << 24 : 0;
+    if (round === 4) v2 ^= 0xff;
+    v3 ^= message;
+    v0 = (v0 + v1) | 0;
+    v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
+    v0 = (v0 << 16) | (v0 >>> 16);
+    v2 = (v2 + v3) | 0;
+    v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
+    v0 = (v0 + v3) | 0;
+    v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
+    v2 = (v2 + v1) | 0;
+    v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
+    v2 = (v2 << 16) | (v2 >>> 16);
+    v0 ^= message;
+  }
+  return v1 ^ v3;
+}

@@ -26,12 +26,41 @@ export interface LogDestination {
   write(line: string): void;
 }
 
-/** A log that writes lines of `level` and above; each is written before the call returns, so that none is lost on exit. */
+/** A log that writes lines of `level` and above; to standard error each is written before the call returns, so that none is lost. */
 export function createLog(level: LogLevel, destination?: LogDestination): Log {
   return pino({ level, base: null }, destination ?? pino.destination({ dest: 2, sync: true }));
 }
 
 function ignore(): void {}
+
+/** What waits to be written, at most, and for how long. */
+const COLLECTED_BYTES = 8192;
+const COLLECTED_MS = 100;
+const STANDARD_ERROR = 2;
+
+/**
+ * A destination for logs of many lines: they are written together, when there are 8 KiB of them, after a tenth of a second, and
+ * when the process exits, whatever makes it (SIGKILL apart).
+ */
+export function collectLines(descriptor: number = STANDARD_ERROR): LogDestination {
+  const stream = pino.destination({ dest: descriptor, sync: true, minLength: COLLECTED_BYTES });
+  let waiting = false;
+  const flush = (): void => {
+    if (!waiting) return;
+    waiting = false;
+    // Less than `COLLECTED_BYTES` waits, which one write takes; `flushSync` would have the disk write it as well.
+    stream.flush();
+  };
+  process.on('exit', flush);
+  return {
+    write(line: string): void {
+      stream.write(line);
+      if (waiting) return;
+      waiting = true;
+      setTimeout(flush, COLLECTED_MS).unref();
+    },
+  };
+}
 
 /** A log that says nothing. */
 export const silentLog: Log = {

@@ -1,6 +1,10 @@
 import { spawnSync } from 'node:child_process';
+import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import test from 'ava';
-import { createLog, silentLog } from '../../src/runtime/log.ts';
+import { collectLines, createLog, silentLog } from '../../src/runtime/log.ts';
 
 function createLines() {
   const lines: Record<string, unknown>[] = [];
@@ -29,6 +33,51 @@ test('a child carries its fields', (t) => {
   t.is(lines.length, 1);
   t.like(lines[0], { room: 'tcp', id: 3, seq: 1, msg: 'input' });
 });
+
+function linesOf(text: string): number[] {
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line).n);
+}
+
+test('collected lines are written together, in their order, and soon', async (t) => {
+  const file = join(mkdtempSync(join(tmpdir(), 'exonet-log-')), 'log');
+  // It stays open: it is written to until the process ends.
+  const descriptor = openSync(file, 'w');
+  t.teardown(() => rmSync(dirname(file), { recursive: true }));
+  const log = createLog('info', collectLines(descriptor));
+  log.info({ n: 0 }, 'line');
+  t.is(readFileSync(file, 'utf8'), '');
+  while (readFileSync(file, 'utf8') === '') await delay(10);
+  t.deepEqual(linesOf(readFileSync(file, 'utf8')), [0]);
+  const count = 1000;
+  for (let n = 1; n < count; n++) log.info({ n }, 'line');
+  // What waits is bounded.
+  t.true(linesOf(readFileSync(file, 'utf8')).length > count / 2);
+  while (linesOf(readFileSync(file, 'utf8')).length < count) await delay(10);
+  t.deepEqual(
+    linesOf(readFileSync(file, 'utf8')),
+    Array.from({ length: count }, (_, n) => n),
+  );
+});
+
+for (const [title, end] of [
+  ['exit', 'process.exit(0)'],
+  ['an error', "throw new Error('expected')"],
+  ['nothing left to do', ''],
+] as const) {
+  test(`collected lines are not lost at the end of the process: ${title}`, (t) => {
+    const script = `
+      import { collectLines, createLog } from ${JSON.stringify(new URL('../../src/runtime/log.js', import.meta.url).href)};
+      const log = createLog('info', collectLines());
+      for (let n = 0; n < 300; n++) log.info({ n }, 'line');
+      ${end}`;
+    const { stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+    const written = stderr.split('\n').filter((line) => line.startsWith('{'));
+    t.is(written.length, 300);
+  });
+}
 
 test('silence', (t) => {
   const { lines, destination } = createLines();

@@ -54,7 +54,7 @@ export class ForwardWorld extends Simulation {
     const { table, index } = forwarder.flows;
     const held: Record<string, number> = {
       flows: table.live,
-      'lingering flows': table.lingering,
+      'lingering flows': table.lingering.count,
       'index entries': index.size,
       'frames waiting': forwarder.waitingFrames,
       'living flows of backends': forwarder.services

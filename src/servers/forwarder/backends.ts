@@ -1,103 +1,128 @@
 /**
- * Services and their backends: which backend a new connection goes to, and from which port.
+ * Services and their backends: which backend a new connection goes to.
  *
- * A leased port is the client's own when that is free, for then whatever the ends remember of earlier connections between
- * the same ports (RFC 6191, RFC 1122 4.2.2.13) means the same as without a forwarder between them.
+ * A backend that several connections in a row could not be opened to (refused, unreachable, or the client had to ask again)
+ * rests: new connections go to the others. When its rest is over one connection tries it, and it rests on unless that one is
+ * answered. Where all rest, none does; thus a service of one backend is as it would be without a forwarder.
  */
+import type { Log } from '../../runtime/log.ts';
 import type { Ipv4Address } from '../../wire/address.ts';
-import { type FlowIndex, NOT_FOUND, packPorts } from './flow-index.ts';
-import { type FlowTable, hasEnded } from './flow-table.ts';
-import { type Balance, type Endpoint, FIRST_LEASED_PORT, LEASED_PORTS, type Service } from './settings.ts';
+import { BACKENDS_RESTED, BACKENDS_RETURNED, type ForwarderCounters, OPENS_FAILED } from './counters.ts';
+import type { LeasedPorts } from './leased-ports.ts';
+import { type Balance, type Endpoint, formatEndpoint, type Service } from './settings.ts';
 import type { Side } from './side.ts';
-
-/** Ports tried before a backend counts as having none left. */
-const MAX_PORTS_TRIED = 1024;
 
 export class Backend {
   readonly address: Ipv4Address;
   readonly port: number;
+  /** Both, for logs. */
+  readonly name: string;
   /** The device that leads to it. */
   readonly side: Side;
+  /** Where connections to it come from; null where the client's own address and port are kept. */
+  readonly leases: LeasedPorts | null;
   /** Flows that go there and have not ended. */
   living = 0;
-  /** Where the search for a port goes on. */
-  nextPort = 0;
+  /** Flows in a row that could not be opened. */
+  failures = 0;
+  /** Until when it rests; 0 when it does not. */
+  restsUntilUs = 0;
 
-  constructor(endpoint: Endpoint, side: Side) {
+  constructor(endpoint: Endpoint, side: Side, leases: LeasedPorts | null) {
     this.address = endpoint.address;
     this.port = endpoint.port;
+    this.name = formatEndpoint(endpoint);
     this.side = side;
+    this.leases = leases;
   }
+}
+
+export interface RestSettings {
+  /** Connections in a row that cannot be opened before a backend rests; 0: it never does. */
+  readonly restAfter: number;
+  readonly restUs: number;
 }
 
 /** A service as the forwarder runs it. */
 export class ServiceGroup {
   readonly listen: Endpoint;
+  /** The same, for logs. */
+  readonly name: string;
   readonly backends: readonly Backend[];
   private readonly balance: Balance;
+  private readonly rest: RestSettings;
+  private readonly counters: ForwarderCounters;
+  private readonly log: Log;
   private next = 0;
 
-  constructor(service: Service, backends: readonly Backend[], balance: Balance) {
+  constructor(
+    service: Service,
+    backends: readonly Backend[],
+    balance: Balance,
+    rest: RestSettings,
+    counters: ForwarderCounters,
+    log: Log,
+  ) {
     this.listen = service.listen;
+    this.name = formatEndpoint(service.listen);
     this.backends = backends;
     this.balance = balance;
+    this.rest = rest;
+    this.counters = counters;
+    this.log = log;
   }
 
   /** The number of the backend to be tried first; those after it follow. */
-  choose(): number {
-    const { backends } = this;
-    const first = this.next;
-    this.next = (first + 1) % backends.length;
-    if (this.balance === 'round-robin') return first;
-    let best = first;
-    for (let tried = 1; tried < backends.length; tried++) {
-      const index = (first + tried) % backends.length;
-      if ((backends[index] as Backend).living < (backends[best] as Backend).living) best = index;
+  choose(nowUs: number): number {
+    let chosen = this.findNext(nowUs);
+    if (chosen < 0) chosen = this.findNext(Number.POSITIVE_INFINITY);
+    const backend = this.backends[chosen] as Backend;
+    if (backend.restsUntilUs !== 0) backend.restsUntilUs = nowUs + this.rest.restUs;
+    this.next = (chosen + 1) % this.backends.length;
+    return chosen;
+  }
+
+  /** A connection to a backend could not be opened. */
+  failed(backend: Backend, nowUs: number): void {
+    this.counters.increment(OPENS_FAILED);
+    backend.failures++;
+    const { restAfter, restUs } = this.rest;
+    if (restAfter === 0 || backend.failures < restAfter || backend.restsUntilUs !== 0) return;
+    if (this.backends.length === 1) return;
+    backend.restsUntilUs = nowUs + restUs;
+    this.counters.increment(BACKENDS_RESTED);
+    this.log.warn({ ...this.describe(backend), failures: backend.failures, restMs: restUs / 1000 }, 'backend rests');
+  }
+
+  /** A backend has answered. */
+  answered(backend: Backend): void {
+    backend.failures = 0;
+    if (backend.restsUntilUs === 0) return;
+    backend.restsUntilUs = 0;
+    this.counters.increment(BACKENDS_RETURNED);
+    this.log.warn(this.describe(backend), 'backend is back');
+  }
+
+  /** Whose turn it is among those that rest no longer than until then; -1 when there is none. */
+  private findNext(untilUs: number): number {
+    const { backends, next } = this;
+    let best = -1;
+    for (let tried = 0; tried < backends.length; tried++) {
+      const index = (next + tried) % backends.length;
+      const backend = backends[index] as Backend;
+      if (backend.restsUntilUs > untilUs) continue;
+      if (this.balance === 'round-robin') return index;
+      if (best < 0 || backend.living < (backends[best] as Backend).living) best = index;
     }
     return best;
   }
-}
 
-/** Finds ports towards backends that no flow has. */
-export class PortLeases {
-  private readonly flows: FlowTable;
-  private readonly index: FlowIndex;
-  /** Ports that are listened at, by `packListen`; none of them is leased. */
-  private readonly listening: ReadonlySet<number>;
-
-  constructor(flows: FlowTable, index: FlowIndex, services: readonly ServiceGroup[]) {
-    this.flows = flows;
-    this.index = index;
-    this.listening = new Set(services.map(({ listen }) => packListen(listen.address, listen.port)));
-  }
-
-  /**
-   * A port for a connection from `local` to a backend, `preferred` if it can be; 0 when none is free. A port that is not the
-   * preferred one may still be that of a flow that has ended: whoever takes it frees that flow first.
-   */
-  lease(backend: Backend, local: Ipv4Address, preferred: number): number {
-    if (preferred >= FIRST_LEASED_PORT && this.find(backend, local, preferred) === NOT_FOUND) return preferred;
-    let lingering = 0;
-    for (let tried = 0; tried < MAX_PORTS_TRIED; tried++) {
-      const port = FIRST_LEASED_PORT + backend.nextPort;
-      backend.nextPort = (backend.nextPort + 1) % LEASED_PORTS;
-      const half = this.find(backend, local, port);
-      if (half === NOT_FOUND) return port;
-      if (lingering === 0 && half >= 0 && hasEnded(this.flows.state[half >>> 1] as number)) lingering = port;
-    }
-    return lingering;
-  }
-
-  /** The half that has this port to a backend, `NOT_FOUND`, or `LISTENED` when the port is no port to lease. */
-  private find(backend: Backend, local: Ipv4Address, port: number): number {
-    if (this.listening.has(packListen(local, port))) return LISTENED;
-    return this.index.find(backend.address, packPorts(backend.port, port), local);
+  private describe(backend: Backend): object {
+    return { listen: this.name, backend: backend.name };
   }
 }
-
-const LISTENED = -2;
 
 /** An address and a port as one number. */
-export function packListen(address: Ipv4Address, port: number): number {
+export function packEndpoint(address: Ipv4Address, port: number): number {
   return (address >>> 0) * 0x10000 + port;
 }

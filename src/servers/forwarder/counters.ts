@@ -10,10 +10,15 @@ export const FORWARDER_COUNTERS = [
   'flowsRefused',
   'flowsUnrouted',
   'portsExhausted',
+  'portsRisked',
   'flowsClosed',
   'flowsReset',
   'flowsTimedOut',
   'lingeringEvicted',
+  'halfOpenEvicted',
+  'opensFailed',
+  'backendsRested',
+  'backendsReturned',
   'errorsTranslated',
   'errorsOfStrangers',
   'resetsSent',
@@ -43,11 +48,20 @@ export const FLOWS_REFUSED = at('flowsRefused');
 export const FLOWS_UNROUTED = at('flowsUnrouted');
 /** New connections refused because no port to any backend was free. */
 export const PORTS_EXHAUSTED = at('portsExhausted');
+/** New connections from a port on which the backend may still remember another: it might not answer their first SYN. */
+export const PORTS_RISKED = at('portsRisked');
 export const FLOWS_CLOSED = at('flowsClosed');
 export const FLOWS_RESET = at('flowsReset');
 export const FLOWS_TIMED_OUT = at('flowsTimedOut');
 /** Flows that had ended, and made room for new ones before their time. */
 export const LINGERING_EVICTED = at('lingeringEvicted');
+/** Flows not yet established that gave way to newer ones: there are limits to them. */
+export const HALF_OPEN_EVICTED = at('halfOpenEvicted');
+/** Connections that a backend refused, did not answer in time, or could not be reached for. */
+export const OPENS_FAILED = at('opensFailed');
+/** Backends that were left alone for a while, and those of them that have answered again. */
+export const BACKENDS_RESTED = at('backendsRested');
+export const BACKENDS_RETURNED = at('backendsReturned');
 /** ICMP errors that went on to the other side, and those about no flow. */
 export const ERRORS_TRANSLATED = at('errorsTranslated');
 export const ERRORS_OF_STRANGERS = at('errorsOfStrangers');

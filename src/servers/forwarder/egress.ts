@@ -8,7 +8,7 @@ import { float64At, int32At, uint8At } from '../../runtime/words.ts';
 import type { Bytes } from '../../wire/bytes.ts';
 import { ETHERNET_BYTES, ETHERTYPE_IPV4, setEthernet } from '../../wire/ethernet.ts';
 import { ICMP_CODE_FRAG_NEEDED, ICMP_CODE_TTL, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE } from '../../wire/icmp.ts';
-import { ipv4DontFragment, ipv4TotalBytes, ipv4Ttl } from '../../wire/ipv4.ts';
+import { ipv4DontFragment, ipv4Ttl } from '../../wire/ipv4.ts';
 import { completeChecksum } from '../../wire/partial-checksum.ts';
 import { tcpHeaderBytes } from '../../wire/tcp.ts';
 import { clearVnet } from '../../wire/virtio-net.ts';
@@ -51,10 +51,10 @@ export class Egress {
   }
 
   /** Rewrites a segment of a half and leaves it for transmission. */
-  forward(from: Side, half: number, at: number, ipAt: number, tcpAt: number, textBytes: number): boolean {
+  forward(from: Side, half: number, at: number, totalBytes: number, tcpAt: number, textBytes: number): boolean {
     const { bytes, table } = this;
     const to = this.sides[uint8At(table.side, half)] as Side;
-    const totalBytes = ipv4TotalBytes(bytes, ipAt);
+    const ipAt = at + ETHERNET_BYTES;
     if (!this.mayPass(from, to, at, ipAt, totalBytes, textBytes)) return false;
     const { neighbour } = table.paths[half] as Path;
     if (neighbour.state < NEIGHBOUR_STALE) return this.wait(from, to, at, ETHERNET_BYTES + totalBytes, neighbour);

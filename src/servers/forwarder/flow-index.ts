@@ -1,87 +1,98 @@
 /**
  * The index of flows: (source address, both ports, target address), as a frame that arrives has them, to a number. Open
  * addressing with linear probing in a table that is made once, at most half full. The hash is keyed, so that nobody can
- * choose connections that collide.
+ * choose connections that collide. An entry is four words in a row, so that a look-up touches one cache line.
  */
-import { type HashKey, hashWords } from '../../runtime/half-siphash.ts';
+import { type HashKey, hashWordsForTable } from '../../runtime/half-siphash.ts';
 import { int32At } from '../../runtime/words.ts';
 
 /** `find` found nothing. */
 export const NOT_FOUND = -1;
 
+// An entry's words.
+const SOURCE = 0;
+const PORTS = 1;
+const TARGET = 2;
+const VALUE = 3;
+const ENTRY_WORDS = 4;
+const ENTRY_SHIFT = 2;
+
 export class FlowIndex {
   /** Entries in the index. */
   size = 0;
   private readonly key: HashKey;
+  /** The number of the last word: a place in the index is the number of its first. */
   private readonly mask: number;
-  private readonly sources: Int32Array;
-  private readonly ports: Int32Array;
-  private readonly targets: Int32Array;
-  private readonly values: Int32Array;
+  private readonly words: Int32Array;
 
   /** An index for so many entries. */
   constructor(entries: number, key: HashKey) {
     const slots = 2 ** Math.ceil(Math.log2(entries * 2));
     this.key = key;
-    this.mask = slots - 1;
-    this.sources = new Int32Array(slots);
-    this.ports = new Int32Array(slots);
-    this.targets = new Int32Array(slots);
-    this.values = new Int32Array(slots).fill(NOT_FOUND);
+    this.mask = slots * ENTRY_WORDS - 1;
+    this.words = new Int32Array(slots * ENTRY_WORDS).fill(NOT_FOUND);
   }
 
   /** The value of a key, or `NOT_FOUND`. `ports` is the source port, shifted, and the target port. */
   find(source: number, ports: number, target: number): number {
-    return int32At(this.values, this.locate(source, ports, target));
+    return int32At(this.words, this.locate(source, ports, target) + VALUE);
   }
 
   /** Adds an entry whose key is not in the index; `value` is not negative. */
   insert(source: number, ports: number, target: number, value: number): void {
-    const slot = this.locate(source, ports, target);
-    if (this.values[slot] !== NOT_FOUND) throw new RangeError('the flow is in the index already');
-    if (this.size * 2 > this.mask) throw new RangeError('the index is full');
-    this.sources[slot] = source;
-    this.ports[slot] = ports;
-    this.targets[slot] = target;
-    this.values[slot] = value;
+    const { words } = this;
+    const place = this.locate(source, ports, target);
+    if (words[place + VALUE] !== NOT_FOUND) throw new RangeError('the flow is in the index already');
+    if (this.size * 2 * ENTRY_WORDS > this.mask) throw new RangeError('the index is full');
+    words[place + SOURCE] = source;
+    words[place + PORTS] = ports;
+    words[place + TARGET] = target;
+    words[place + VALUE] = value;
     this.size++;
   }
 
   /** Takes an entry out, if it is there. */
   delete(source: number, ports: number, target: number): void {
+    const { words, mask } = this;
     let hole = this.locate(source, ports, target);
-    if (this.values[hole] === NOT_FOUND) return;
+    if (words[hole + VALUE] === NOT_FOUND) return;
     this.size--;
     // Close the hole: an entry behind it that probed past it moves into it.
-    let slot = hole;
+    let place = hole;
     for (;;) {
-      slot = (slot + 1) & this.mask;
-      if (this.values[slot] === NOT_FOUND) break;
-      const home = this.home(int32At(this.sources, slot), int32At(this.ports, slot), int32At(this.targets, slot));
-      if (((slot - home) & this.mask) < ((slot - hole) & this.mask)) continue;
-      this.sources[hole] = int32At(this.sources, slot);
-      this.ports[hole] = int32At(this.ports, slot);
-      this.targets[hole] = int32At(this.targets, slot);
-      this.values[hole] = int32At(this.values, slot);
-      hole = slot;
+      place = (place + ENTRY_WORDS) & mask;
+      if (words[place + VALUE] === NOT_FOUND) break;
+      const home = this.home(
+        int32At(words, place + SOURCE),
+        int32At(words, place + PORTS),
+        int32At(words, place + TARGET),
+      );
+      if (((place - home) & mask) < ((place - hole) & mask)) continue;
+      words.copyWithin(hole, place, place + ENTRY_WORDS);
+      hole = place;
     }
-    this.values[hole] = NOT_FOUND;
+    words[hole + VALUE] = NOT_FOUND;
   }
 
   private home(source: number, ports: number, target: number): number {
-    return hashWords(this.key, source, ports, target) & this.mask;
+    return (hashWordsForTable(this.key, source, ports, target) << ENTRY_SHIFT) & this.mask;
   }
 
+  /** The place that a key has, or would get. */
   private locate(source: number, ports: number, target: number): number {
-    const { mask, sources, ports: allPorts, targets, values } = this;
-    let slot = this.home(source, ports, target);
-    while (int32At(values, slot) !== NOT_FOUND) {
-      if (int32At(allPorts, slot) === ports && int32At(sources, slot) === source && int32At(targets, slot) === target) {
-        return slot;
+    const { mask, words } = this;
+    let place = this.home(source, ports, target);
+    while (int32At(words, place + VALUE) !== NOT_FOUND) {
+      if (
+        int32At(words, place + PORTS) === ports &&
+        int32At(words, place + SOURCE) === source &&
+        int32At(words, place + TARGET) === target
+      ) {
+        return place;
       }
-      slot = (slot + 1) & mask;
+      place = (place + ENTRY_WORDS) & mask;
     }
-    return slot;
+    return place;
   }
 }
 

@@ -1,6 +1,6 @@
 /** The flow log: a line when a flow opens and one when it ends, with what went both ways. */
 import type { Log } from '../../runtime/log.ts';
-import type { ServiceGroup } from './backends.ts';
+import type { Backend, ServiceGroup } from './backends.ts';
 import { type FlowTable, FROM_BACKEND, FROM_CLIENT } from './flow-table.ts';
 import { formatEndpoint } from './settings.ts';
 
@@ -28,15 +28,15 @@ export class FlowLog {
   }
 
   private describe(flow: number): object {
-    const { keySource, keyPorts, keyTarget, ports, service, backend } = this.flows;
+    const { keySource, keyPorts, ports, service, backend } = this.flows;
     const half = 2 * flow;
     const clientPort = (keyPorts[half] as number) >>> 16;
     const group = this.services[service[flow] as number] as ServiceGroup;
-    const chosen = group.backends[backend[flow] as number];
+    const chosen = group.backends[backend[flow] as number] as Backend;
     return {
       client: formatEndpoint({ address: keySource[half] as number, port: clientPort }),
-      listen: formatEndpoint({ address: keyTarget[half] as number, port: group.listen.port }),
-      backend: chosen === undefined ? '' : formatEndpoint(chosen),
+      listen: group.name,
+      backend: chosen.name,
       port: (ports[half] as number) >>> 16,
     };
   }

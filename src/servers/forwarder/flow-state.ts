@@ -6,7 +6,7 @@
  * and what this one has sent (RFC 9293 3.10.7.4, RFC 5961 section 3). Thus nobody who does not see the connection can make
  * the forwarder forget it.
  */
-import { int32At, uint8At } from '../../runtime/words.ts';
+import { int32At, uint8At, uint16At } from '../../runtime/words.ts';
 import { type Seq, seqAdd, seqAfter, seqBefore, seqBits, toSeq } from '../../tcp/sequence.ts';
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../../wire/tcp.ts';
 import {
@@ -20,6 +20,7 @@ import {
   FROM_BACKEND,
   hasEnded,
 } from './flow-table.ts';
+import { PORT_FORGOTTEN, PORT_OPEN, PORT_SEQUENCE, PORT_TIMESTAMP } from './leased-ports.ts';
 
 /** A FIN of the client's half has been seen, and acknowledged; the backend's bits are one to the left. */
 const MARK_FIN = 1;
@@ -29,6 +30,12 @@ const MARKS_BOTH_ACKNOWLEDGED = MARK_FIN_ACKNOWLEDGED | (MARK_FIN_ACKNOWLEDGED <
 const MARK_RESET = 16;
 /** There was an ICMP error about it. */
 export const MARK_UNREACHABLE = 64;
+/** The backend's FIN acknowledged the client's: the backend keeps nothing (RFC 9293 figure 12). */
+const MARK_CLIENT_CLOSED_FIRST = 128;
+/** `clientTimestamp` is there. */
+export const MARK_TIMESTAMP = 256;
+/** The backend has been held to account for not letting it be opened. */
+export const MARK_OPEN_FAILED = 512;
 
 /** One past the last sequence number that a segment takes. */
 function endOf(flags: number, seq: number, textBytes: number): Seq {
@@ -56,7 +63,7 @@ export function followSegment(
   if ((flags & TCP_RST) !== 0) {
     if (isBelievable(flows, half, state, flags, seq, ack)) {
       flows.state[flow] = FLOW_RESET;
-      flows.marks[flow] = uint8At(flows.marks, flow) | (MARK_RESET << (half & 1));
+      flows.marks[flow] = uint16At(flows.marks, flow) | (MARK_RESET << (half & 1));
     }
   } else if ((flags & TCP_SYN) !== 0) {
     followSyn(flows, half, state, flags, seq, ack, textBytes);
@@ -110,16 +117,19 @@ function followEstablished(
   } else if (seqAfter(toSeq(ack), toSeq(int32At(flows.acknowledged, half)))) {
     flows.acknowledged[half] = ack;
   }
-  if ((flags & TCP_FIN) === 0 && uint8At(flows.marks, flow) === 0) return;
+  if ((flags & TCP_FIN) === 0 && uint16At(flows.marks, flow) === 0) return;
   followClose(flows, half, flags, seqBits(end), ack);
 }
 
 function followClose(flows: FlowTable, half: number, flags: number, end: number, ack: number): void {
   const flow = half >>> 1;
   const direction = half & 1;
-  let marks = uint8At(flows.marks, flow);
+  let marks = uint16At(flows.marks, flow);
   if ((flags & TCP_FIN) !== 0) {
     marks |= MARK_FIN << direction;
+    if (direction === FROM_BACKEND && (marks & MARK_FIN) !== 0 && ack === int32At(flows.finEnd, half ^ 1)) {
+      marks |= MARK_CLIENT_CLOSED_FIRST;
+    }
     flows.finEnd[half] = end;
     flows.state[flow] = FLOW_HALF_CLOSED;
   }
@@ -143,12 +153,27 @@ function isBelievable(flows: FlowTable, half: number, state: number, flags: numb
   return !seqBefore(toSeq(seq), toSeq(int32At(flows.acknowledged, half ^ 1)));
 }
 
+/** What the backend may know of a flow that is over, or is about to be forgotten, when it is asked for another from its port. */
+export function rememberedOf(flows: FlowTable, flow: number): number {
+  const state = uint8At(flows.state, flow);
+  const marks = uint16At(flows.marks, flow);
+  if (state === FLOW_SYN || state === FLOW_RESET) return PORT_FORGOTTEN;
+  if (state !== FLOW_CLOSED) return PORT_OPEN;
+  if ((marks & MARK_CLIENT_CLOSED_FIRST) !== 0) return PORT_FORGOTTEN;
+  return (marks & MARK_TIMESTAMP) !== 0 ? PORT_TIMESTAMP : PORT_SEQUENCE;
+}
+
 /** How a flow has ended, for the log; '' while it lives. */
 export function nameEnd(flows: FlowTable, flow: number): string {
   const state = uint8At(flows.state, flow);
-  const marks = uint8At(flows.marks, flow);
+  const marks = uint16At(flows.marks, flow);
   if (state === FLOW_CLOSED) return 'closed';
   if (state !== FLOW_RESET) return '';
   if ((marks & MARK_RESET) !== 0) return 'reset by client';
-  return flows.sentEnd[2 * flow + FROM_BACKEND] === 0 ? 'refused by backend' : 'reset by backend';
+  return isRefused(flows, flow) ? 'refused by backend' : 'reset by backend';
+}
+
+/** Whether a flow that was reset was so by the backend, and at once. */
+export function isRefused(flows: FlowTable, flow: number): boolean {
+  return (uint16At(flows.marks, flow) & MARK_RESET) === 0 && int32At(flows.sentEnd, 2 * flow + FROM_BACKEND) === 0;
 }

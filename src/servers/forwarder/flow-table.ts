@@ -6,12 +6,14 @@
  * that direction: what they become, and what has been seen of them.
  *
  * A flow that has ended lingers, so that the last segments' retransmissions pass; lingering flows stand in a list, the one
- * that ended first at its head, and may be taken when there is no other room. Living ones never are.
+ * that ended first at its head, and may be taken when there is no other room. So do flows that are not established yet, of
+ * which there are so many at most. Established ones are never taken.
  *
  * Memory: everything is allocated by the constructor; paths are references, given back by whoever frees the flow.
  */
 import type { Path } from '../../libos/path.ts';
 import { int32At, uint8At } from '../../runtime/words.ts';
+import { FlowList } from './flow-list.ts';
 
 export const FLOW_FREE = 0;
 /** The client's SYN has been seen. */
@@ -34,16 +36,20 @@ const NONE = -1;
 
 export class FlowTable {
   readonly capacity: number;
-  /** Flows in the table, and those of them that linger. */
+  /** Flows in the table. */
   live = 0;
-  lingering = 0;
+  /** Those of them that have ended, and those that are not established yet. */
+  readonly lingering: FlowList;
+  readonly halfOpen: FlowList;
 
   // By flow.
   readonly state: Uint8Array;
   /** `MARK_...` of flow-state.ts. */
-  readonly marks: Uint8Array;
+  readonly marks: Uint16Array;
   readonly service: Int32Array;
   readonly backend: Int32Array;
+  /** The last timestamp of the client's closing segments (RFC 7323), if a mark says that there was one. */
+  readonly clientTimestamp: Int32Array;
   /** Timers of the wheel, made with the flow's first use; 0 before. */
   readonly timer: Int32Array;
   /** When the flow opened, and when something last moved in it. */
@@ -71,19 +77,17 @@ export class FlowTable {
   readonly finEnd: Int32Array;
 
   private readonly next: Int32Array;
-  private readonly previous: Int32Array;
   private firstFree = NONE;
   private unused = 0;
-  private lingeringHead = NONE;
-  private lingeringTail = NONE;
 
   constructor(capacity: number) {
     const halves = capacity * 2;
     this.capacity = capacity;
     this.state = new Uint8Array(capacity);
-    this.marks = new Uint8Array(capacity);
+    this.marks = new Uint16Array(capacity);
     this.service = new Int32Array(capacity);
     this.backend = new Int32Array(capacity);
+    this.clientTimestamp = new Int32Array(capacity);
     this.timer = new Int32Array(capacity);
     this.openedUs = new Float64Array(capacity);
     this.usedUs = new Float64Array(capacity);
@@ -103,17 +107,14 @@ export class FlowTable {
     this.acknowledged = new Int32Array(halves);
     this.finEnd = new Int32Array(halves);
     this.next = new Int32Array(capacity);
-    this.previous = new Int32Array(capacity);
+    const previous = new Int32Array(capacity);
+    this.lingering = new FlowList(this.next, previous);
+    this.halfOpen = new FlowList(this.next, previous);
   }
 
   /** Flows that have not ended. */
   get living(): number {
-    return this.live - this.lingering;
-  }
-
-  /** The lingering flow that ended first, or -1. */
-  get oldestLingering(): number {
-    return this.lingeringHead;
+    return this.live - this.lingering.count;
   }
 
   /** A flow to fill in, or -1 when all are in use. */
@@ -134,37 +135,24 @@ export class FlowTable {
     return flow;
   }
 
-  /** Puts a flow that has ended at the end of the list of lingering ones. */
-  linger(flow: number): void {
-    this.next[flow] = NONE;
-    this.previous[flow] = this.lingeringTail;
-    if (this.lingeringTail === NONE) this.lingeringHead = flow;
-    else this.next[this.lingeringTail] = flow;
-    this.lingeringTail = flow;
-    this.lingering++;
-  }
-
   /** Gives a flow back; its keys and paths are given back before. */
   free(flow: number): void {
-    if (hasEnded(uint8At(this.state, flow))) this.unlinger(flow);
+    const state = uint8At(this.state, flow);
+    if (hasEnded(state)) this.lingering.remove(flow);
+    else if (isHalfOpen(state)) this.halfOpen.remove(flow);
     this.state[flow] = FLOW_FREE;
     this.next[flow] = this.firstFree;
     this.firstFree = flow;
     this.live--;
-  }
-
-  private unlinger(flow: number): void {
-    const next = int32At(this.next, flow);
-    const previous = int32At(this.previous, flow);
-    if (previous === NONE) this.lingeringHead = next;
-    else this.next[previous] = next;
-    if (next === NONE) this.lingeringTail = previous;
-    else this.previous[next] = previous;
-    this.lingering--;
   }
 }
 
 /** Nothing more is to come of a flow in this state. */
 export function hasEnded(state: number): boolean {
   return state >= FLOW_CLOSED;
+}
+
+/** A flow in this state is not established yet. */
+export function isHalfOpen(state: number): boolean {
+  return state === FLOW_SYN || state === FLOW_SYN_ACK;
 }

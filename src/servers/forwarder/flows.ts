@@ -10,9 +10,10 @@ import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { TimerWheel } from '../../runtime/timer-wheel.ts';
-import { float64At, int32At, uint8At } from '../../runtime/words.ts';
+import { float64At, int32At, uint8At, uint16At } from '../../runtime/words.ts';
 import type { Ipv4Address } from '../../wire/address.ts';
-import { type Backend, PortLeases, packListen, type ServiceGroup } from './backends.ts';
+import type { TcpOptions } from '../../wire/tcp-options.ts';
+import { type Backend, packEndpoint, type ServiceGroup } from './backends.ts';
 import {
   FLOWS_CLOSED,
   FLOWS_OPENED,
@@ -21,15 +22,27 @@ import {
   FLOWS_TIMED_OUT,
   FLOWS_UNROUTED,
   type ForwarderCounters,
+  HALF_OPEN_EVICTED,
   LINGERING_EVICTED,
   PORTS_EXHAUSTED,
 } from './counters.ts';
 import { FlowIndex, NOT_FOUND, packPorts, swapPorts } from './flow-index.ts';
 import { FlowLog } from './flow-log.ts';
-import { MARK_UNREACHABLE, nameEnd, openFlow } from './flow-state.ts';
-import { FLOW_CLOSED, FLOW_FREE, FlowTable, FROM_BACKEND, FROM_CLIENT, hasEnded } from './flow-table.ts';
+import { isRefused, MARK_OPEN_FAILED, MARK_UNREACHABLE, nameEnd, openFlow, rememberedOf } from './flow-state.ts';
+import {
+  FLOW_CLOSED,
+  FLOW_FREE,
+  FLOW_RESET,
+  FLOW_SYN,
+  FLOW_SYN_ACK,
+  FlowTable,
+  FROM_BACKEND,
+  FROM_CLIENT,
+  hasEnded,
+  isHalfOpen,
+} from './flow-table.ts';
 import { differenceOf } from './rewrite.ts';
-import type { FlowLifetimes, Mode } from './settings.ts';
+import type { FlowLifetimes } from './settings.ts';
 import type { Side } from './side.ts';
 
 /** `open` had no room, in the table or among the ports: the client is to hear of it. */
@@ -40,8 +53,8 @@ export const OPEN_UNROUTED = -2;
 export interface FlowsOptions {
   readonly sides: readonly Side[];
   readonly services: readonly ServiceGroup[];
-  readonly mode: Mode;
   readonly maxFlows: number;
+  readonly maxHalfOpen: number;
   readonly lifetimes: FlowLifetimes;
   readonly counters: ForwarderCounters;
   readonly timers: TimerWheel;
@@ -56,10 +69,9 @@ export class Flows {
   readonly index: FlowIndex;
   private readonly sides: readonly Side[];
   private readonly services: readonly ServiceGroup[];
-  /** The number of a service by what it listens at (`packListen`). */
+  /** The number of a service by what it listens at (`packEndpoint`). */
   private readonly serviceAt = new Map<number, number>();
-  private readonly mode: Mode;
-  private readonly leases: PortLeases;
+  private readonly maxHalfOpen: number;
   private readonly counters: ForwarderCounters;
   private readonly timers: TimerWheel;
   private readonly clock: Clock;
@@ -74,8 +86,7 @@ export class Flows {
     this.index = new FlowIndex(2 * maxFlows, { low: random.i32(), high: random.i32() });
     this.sides = options.sides;
     this.services = services;
-    this.mode = options.mode;
-    this.leases = new PortLeases(this.table, this.index, services);
+    this.maxHalfOpen = options.maxHalfOpen;
     this.counters = options.counters;
     this.timers = options.timers;
     this.clock = options.clock;
@@ -85,7 +96,7 @@ export class Flows {
     // In the order of the states' numbers, of which the first is "free".
     this.lifetimesUs = Float64Array.of(0, synUs, synAckUs, establishedUs, halfClosedUs, closedUs, resetUs);
     for (const [number, { listen }] of services.entries()) {
-      this.serviceAt.set(packListen(listen.address, listen.port), number);
+      this.serviceAt.set(packEndpoint(listen.address, listen.port), number);
     }
   }
 
@@ -96,18 +107,27 @@ export class Flows {
 
   /** The number of the service that listens at the target of a segment, or -1. */
   findService(ports: number, target: Ipv4Address): number {
-    return this.serviceAt.get(packListen(target, ports & 0xffff)) ?? -1;
+    return this.serviceAt.get(packEndpoint(target, ports & 0xffff)) ?? -1;
   }
 
   /** Opens a flow for a SYN that has none. Returns its half, `OPEN_REFUSED` or `OPEN_UNROUTED`. */
-  open(side: Side, service: number, source: Ipv4Address, ports: number, target: Ipv4Address): number {
+  open(
+    side: Side,
+    service: number,
+    source: Ipv4Address,
+    ports: number,
+    target: Ipv4Address,
+    seq: number,
+    options: TcpOptions,
+  ): number {
     const flow = this.allocate();
     if (flow < 0) {
       this.counters.increment(FLOWS_REFUSED);
       return OPEN_REFUSED;
     }
     const client = side.stack.paths.acquire(source);
-    const result = client === undefined ? OPEN_UNROUTED : this.connect(flow, service, source, ports, target);
+    const result =
+      client === undefined ? OPEN_UNROUTED : this.connect(flow, service, source, ports, target, seq, options);
     if (client === undefined || result < 0) {
       if (client !== undefined) side.stack.paths.release(client);
       this.table.free(flow);
@@ -125,6 +145,7 @@ export class Flows {
     table.openedUs[flow] = nowUs;
     table.usedUs[flow] = nowUs;
     openFlow(table, flow, seq, flags, textBytes);
+    table.halfOpen.append(flow);
     if (table.timer[flow] === 0) table.timer[flow] = this.timers.create(this.timerKind, flow);
     this.arm(flow);
     this.counters.increment(FLOWS_OPENED);
@@ -132,14 +153,25 @@ export class Flows {
   }
 
   /** A flow's state has changed. */
-  changed(flow: number): void {
+  changed(flow: number, before: number): void {
     const state = uint8At(this.table.state, flow);
+    if (isHalfOpen(before) && !isHalfOpen(state)) this.table.halfOpen.remove(flow);
+    if (before === FLOW_SYN) this.judgeAnswer(flow, state);
     if (hasEnded(state)) {
       this.counters.increment(state === FLOW_CLOSED ? FLOWS_CLOSED : FLOWS_RESET);
       this.finish(flow, nameEnd(this.table, flow));
-      this.table.linger(flow);
+      this.table.lingering.append(flow);
     }
     this.arm(flow);
+  }
+
+  /** A flow's backend has not let it be opened, or has not answered when it should have: counted once a flow. */
+  openFailed(flow: number): void {
+    const { table } = this;
+    const marks = uint16At(table.marks, flow);
+    if ((marks & MARK_OPEN_FAILED) !== 0) return;
+    table.marks[flow] = marks | MARK_OPEN_FAILED;
+    this.groupOf(flow).failed(this.backendOf(flow), this.clock.nowUs());
   }
 
   /** Gives back all that a flow has. One that has not ended is finished before. */
@@ -166,37 +198,60 @@ export class Flows {
     }
   }
 
-  /** A place in the table, if need be that of the flow that ended first. */
+  /** A place in the table, if need be that of the flow that ended first, or of the oldest that is not established yet. */
   private allocate(): number {
-    const flow = this.table.allocate();
+    const { table } = this;
+    if (table.halfOpen.count >= this.maxHalfOpen) this.evictHalfOpen();
+    const flow = table.allocate();
     if (flow >= 0) return flow;
-    if (!this.evict(this.table.oldestLingering)) return -1;
-    return this.table.allocate();
+    if (table.lingering.count > 0) this.evictLingering(table.lingering.oldest);
+    else if (table.halfOpen.count > 0) this.evictHalfOpen();
+    return table.allocate();
   }
 
-  private evict(flow: number): boolean {
-    if (flow < 0) return false;
+  private evictLingering(flow: number): void {
     this.forget(flow);
     this.counters.increment(LINGERING_EVICTED);
-    return true;
+  }
+
+  private evictHalfOpen(): void {
+    const flow = this.table.halfOpen.oldest;
+    this.counters.increment(HALF_OPEN_EVICTED);
+    this.finish(flow, 'gave way');
+    this.forget(flow);
+  }
+
+  /** What has come of a client's SYN says whether its backend is well. */
+  private judgeAnswer(flow: number, state: number): void {
+    if (state === FLOW_SYN_ACK) this.groupOf(flow).answered(this.backendOf(flow));
+    else if (state === FLOW_RESET && isRefused(this.table, flow)) this.openFailed(flow);
   }
 
   /** Finds a backend and a port towards it, and fills in what both halves' frames become. */
-  private connect(flow: number, service: number, source: Ipv4Address, ports: number, target: Ipv4Address): number {
+  private connect(
+    flow: number,
+    service: number,
+    source: Ipv4Address,
+    ports: number,
+    target: Ipv4Address,
+    seq: number,
+    options: TcpOptions,
+  ): number {
     const group = this.services[service] as ServiceGroup;
-    const first = group.choose();
+    const first = group.choose(this.clock.nowUs());
     let result = OPEN_UNROUTED;
     for (let tried = 0; tried < group.backends.length; tried++) {
       const number = (first + tried) % group.backends.length;
       const backend = group.backends[number] as Backend;
-      const local = this.mode === 'routed' ? source : backend.side.stack.localAddress;
-      const port = this.lease(backend, local, ports >>> 16);
+      const local = backend.leases === null ? source : backend.side.stack.localAddress;
+      const path = backend.side.stack.paths.acquire(backend.address);
+      if (path === undefined) continue;
+      const port = this.lease(backend, local, ports >>> 16, seq, options);
       if (port === 0) {
+        backend.side.stack.paths.release(path);
         result = OPEN_REFUSED;
         continue;
       }
-      const path = backend.side.stack.paths.acquire(backend.address);
-      if (path === undefined) continue;
       this.table.service[flow] = service;
       this.table.backend[flow] = number;
       backend.living++;
@@ -208,15 +263,30 @@ export class Flows {
   }
 
   /** A port towards a backend that no flow has from now on; 0 when there is none. */
-  private lease(backend: Backend, local: Ipv4Address, clientPort: number): number {
-    const port = this.mode === 'routed' ? clientPort : this.leases.lease(backend, local, clientPort);
-    if (port === 0) return 0;
-    const half = this.index.find(backend.address, packPorts(backend.port, port), local);
+  private lease(
+    backend: Backend,
+    local: Ipv4Address,
+    clientPort: number,
+    seq: number,
+    { hasTimestamps, tsValue }: TcpOptions,
+  ): number {
+    const own = this.findFromBackend(backend, local, clientPort);
+    let port = clientPort;
+    if (backend.leases !== null) {
+      const preferred = own === NOT_FOUND ? clientPort : 0;
+      port = backend.leases.lease(preferred, seq, hasTimestamps, tsValue, this.clock.nowUs());
+      if (port === 0) return 0;
+    }
+    const half = port === clientPort ? own : this.findFromBackend(backend, local, port);
     if (half === NOT_FOUND) return port;
-    const flow = half >>> 1;
-    if (!hasEnded(uint8At(this.table.state, flow))) return 0;
-    this.evict(flow);
+    // Of the client's own ports one may be in use; a leased one can be that of a flow that has ended.
+    if (!hasEnded(uint8At(this.table.state, half >>> 1))) return 0;
+    this.evictLingering(half >>> 1);
     return port;
+  }
+
+  private findFromBackend(backend: Backend, local: Ipv4Address, port: number): number {
+    return this.index.find(backend.address, packPorts(backend.port, port), local);
   }
 
   private setHalf(half: number, side: Side, path: Path): void {
@@ -275,7 +345,8 @@ export class Flows {
       return;
     }
     if (!hasEnded(state)) {
-      const unreachable = (uint8At(table.marks, flow) & MARK_UNREACHABLE) !== 0;
+      const unreachable = (uint16At(table.marks, flow) & MARK_UNREACHABLE) !== 0;
+      if (state === FLOW_SYN) this.openFailed(flow);
       this.counters.increment(FLOWS_TIMED_OUT);
       this.finish(flow, unreachable ? 'unreachable' : 'timed out');
     }
@@ -285,8 +356,25 @@ export class Flows {
   /** Nothing more is expected of a flow. */
   private finish(flow: number, how: string): void {
     const { table } = this;
-    const group = this.services[int32At(table.service, flow)] as ServiceGroup;
-    (group.backends[int32At(table.backend, flow)] as Backend).living--;
-    this.log?.ended(flow, how, this.clock.nowUs());
+    const nowUs = this.clock.nowUs();
+    const backend = this.backendOf(flow);
+    const half = 2 * flow + FROM_CLIENT;
+    backend.living--;
+    backend.leases?.giveBack(
+      int32At(table.ports, half) >>> 16,
+      rememberedOf(table, flow),
+      int32At(table.sentEnd, half),
+      int32At(table.clientTimestamp, flow),
+      nowUs,
+    );
+    this.log?.ended(flow, how, nowUs);
+  }
+
+  private groupOf(flow: number): ServiceGroup {
+    return this.services[int32At(this.table.service, flow)] as ServiceGroup;
+  }
+
+  private backendOf(flow: number): Backend {
+    return this.groupOf(flow).backends[int32At(this.table.backend, flow)] as Backend;
   }
 }

@@ -12,7 +12,7 @@ import { Counters } from '../../runtime/counters.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { TurnClock } from '../../runtime/turn-clock.ts';
-import { int32At, uint8At } from '../../runtime/words.ts';
+import { float64At, int32At, uint8At, uint16At } from '../../runtime/words.ts';
 import { type Bytes, i32 } from '../../wire/bytes.ts';
 import { DROP_IPV4_PROTOCOL, DROP_NAMES, type DropReason } from '../../wire/drop-reasons.ts';
 import { ETHERNET_BYTES } from '../../wire/ethernet.ts';
@@ -38,8 +38,9 @@ import {
   tcpHeaderBytes,
   tcpSeq,
 } from '../../wire/tcp.ts';
+import { parseTcpOptions, TcpOptions } from '../../wire/tcp-options.ts';
 import { VNET_DATA_VALID, VNET_NEEDS_CSUM, vnetFlags } from '../../wire/virtio-net.ts';
-import { Backend, ServiceGroup } from './backends.ts';
+import { Backend, packEndpoint, type RestSettings, ServiceGroup } from './backends.ts';
 import {
   ERRORS_OF_STRANGERS,
   ERRORS_TRANSLATED,
@@ -53,11 +54,12 @@ import {
   UNREACHABLE,
 } from './counters.ts';
 import { Egress } from './egress.ts';
-import { followSegment, MARK_UNREACHABLE } from './flow-state.ts';
-import { FLOW_SYN, hasEnded } from './flow-table.ts';
+import { followSegment, MARK_TIMESTAMP, MARK_UNREACHABLE } from './flow-state.ts';
+import { FLOW_HALF_CLOSED, FLOW_SYN, FROM_CLIENT, hasEnded } from './flow-table.ts';
 import { Flows, OPEN_REFUSED } from './flows.ts';
 import { frameCheck, segmentCheck } from './frame-check.ts';
 import { errorCheck, findQuotedFlow, rewriteError } from './icmp-errors.ts';
+import { LeasedPorts } from './leased-ports.ts';
 import { turnIntoReset } from './resets.ts';
 import {
   type Balance,
@@ -79,6 +81,7 @@ export interface ForwarderOptions {
   readonly mode: Mode;
   readonly balance: Balance;
   readonly random: Random;
+  readonly log: Log;
   /** Where flows are logged; null for nowhere. */
   readonly flowLog: Log | null;
   readonly limits?: Partial<ForwarderLimits> | undefined;
@@ -87,6 +90,9 @@ export interface ForwarderOptions {
 
 /** What a service is opened by: a SYN, and nothing that contradicts it. */
 const OPENING_FLAGS = TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN;
+
+/** A little less than the least first retransmission time-out, one second, for clocks that tick otherwise. */
+const ANSWER_US = 900_000;
 
 export class Forwarder {
   readonly counters: Counters<(typeof FORWARDER_COUNTERS)[number]> = new Counters(FORWARDER_COUNTERS);
@@ -100,14 +106,17 @@ export class Forwarder {
   private readonly resets: TokenBucket;
   private readonly waiting: WaitingFrames;
   private readonly egress: Egress;
+  /** Of the segment that is being looked at. */
+  private readonly options = new TcpOptions();
 
   /** Throws `RangeError` when a service listens at no address of the sides, or no route leads to a backend. */
   constructor(options: ForwarderOptions) {
     const { mode, services } = options;
     const limits = { ...DEFAULT_LIMITS, ...options.limits };
+    const lifetimes = { ...DEFAULT_LIFETIMES, ...options.lifetimes };
     const { stack } = options.sides[0] as SideOptions;
     this.sides = options.sides.map((side, index) => new Side(index, side, mode, limits));
-    this.services = services.map((service) => this.createGroup(service, options.balance));
+    this.services = this.createGroups(options, { restAfter: limits.restAfter, restUs: lifetimes.restUs });
     this.bytes = stack.bytes;
     this.clock = stack.clock;
     this.resets = new TokenBucket(limits.resetsPerSecond, limits.resetBurst);
@@ -115,9 +124,9 @@ export class Forwarder {
     this.flows = new Flows({
       sides: this.sides,
       services: this.services,
-      mode,
       maxFlows: limits.maxFlows,
-      lifetimes: { ...DEFAULT_LIFETIMES, ...options.lifetimes },
+      maxHalfOpen: limits.maxHalfOpen,
+      lifetimes,
       counters: this.counters,
       timers: stack.timers,
       clock: stack.clock,
@@ -146,12 +155,29 @@ export class Forwarder {
     for (const side of this.sides) side.environment.close();
   }
 
-  private createGroup(service: Service, balance: Balance): ServiceGroup {
-    if (!this.sides.some((side) => side.has(service.listen.address))) {
-      throw new RangeError('a service listens at an address that no side has');
-    }
-    const backends = service.backends.map((backend) => new Backend(backend, this.findSide(backend)));
-    return new ServiceGroup(service, backends, balance);
+  private createGroups({ services, balance, mode, log }: ForwarderOptions, rest: RestSettings): ServiceGroup[] {
+    // Services that share a backend share the ports towards it.
+    const leases = new Map<number, LeasedPorts>();
+    const createBackend = (endpoint: Endpoint): Backend => {
+      const side = this.findSide(endpoint);
+      if (mode === 'routed') return new Backend(endpoint, side, null);
+      const key = packEndpoint(endpoint.address, endpoint.port);
+      const own = services.filter(({ listen }) => listen.address === side.stack.localAddress);
+      const ports =
+        leases.get(key) ??
+        new LeasedPorts(
+          own.map(({ listen }) => listen.port),
+          this.counters,
+        );
+      leases.set(key, ports);
+      return new Backend(endpoint, side, ports);
+    };
+    return services.map((service) => {
+      if (!this.sides.some((side) => side.has(service.listen.address))) {
+        throw new RangeError('a service listens at an address that no side has');
+      }
+      return new ServiceGroup(service, service.backends.map(createBackend), balance, rest, this.counters, log);
+    });
   }
 
   /** The device that leads to a backend: the one whose routes say most exactly where it is. */
@@ -165,8 +191,9 @@ export class Forwarder {
   private process(side: Side): void {
     const { environment } = side;
     const { ring } = environment;
+    const { size } = ring;
+    if (size > 0) this.counters.add(FRAMES_IN, size);
     for (let at = ring.take(); at !== 0; at = ring.take()) {
-      this.counters.increment(FRAMES_IN);
       if (!this.input(side, at, ring.length)) environment.returnSlot(at);
     }
     if (this.waiting.count > 0) this.retryWaiting();
@@ -189,26 +216,28 @@ export class Forwarder {
   private segmentArrives(side: Side, at: number, ipAt: number): boolean {
     const { bytes, flows } = this;
     const headerBytes = ipv4HeaderBytes(bytes, ipAt);
+    const totalBytes = ipv4TotalBytes(bytes, ipAt);
     const tcpAt = ipAt + headerBytes;
-    const tcpBytes = ipv4TotalBytes(bytes, ipAt) - headerBytes;
-    const bad = segmentCheck(bytes, at, ipAt, tcpAt, tcpBytes);
-    if (bad !== 0) return this.drop(bad);
+    const tcpBytes = totalBytes - headerBytes;
     const source = ipv4Source(bytes, ipAt);
     const target = ipv4Target(bytes, ipAt);
+    const bad = segmentCheck(bytes, at, tcpAt, tcpBytes, source, target);
+    if (bad !== 0) return this.drop(bad);
     const ports = i32(bytes, tcpAt + TCP_SOURCE_PORT_OFFSET);
     const flags = tcpFlags(bytes, tcpAt);
     const textBytes = tcpBytes - tcpHeaderBytes(bytes, tcpAt);
     let half = flows.find(source, ports, target);
     if ((flags & OPENING_FLAGS) === TCP_SYN && (half < 0 || this.mayReopen(half))) {
+      parseTcpOptions(bytes, tcpAt, tcpHeaderBytes(bytes, tcpAt), this.options);
       half = this.open(side, source, ports, target, flags, tcpSeq(bytes, tcpAt), textBytes);
       if (half === OPEN_REFUSED) return this.reset(side, at, tcpAt, textBytes);
       if (half < 0) return this.refuse(UNREACHABLE);
     } else if (half < 0) {
       return this.reset(side, at, tcpAt, textBytes);
     } else {
-      this.follow(half, flags, tcpSeq(bytes, tcpAt), tcpAck(bytes, tcpAt), textBytes);
+      this.follow(half, tcpAt, flags, textBytes);
     }
-    return this.egress.forward(side, half, at, ipAt, tcpAt, textBytes);
+    return this.egress.forward(side, half, at, totalBytes, tcpAt, textBytes);
   }
 
   /** The client's SYN meets a flow that has ended: it begins a new one, as it would at a host (RFC 9293 3.10.7.4). */
@@ -232,18 +261,35 @@ export class Forwarder {
     const service = this.flows.findService(ports, target);
     // To a port that nobody listens at: refused like any host does.
     if (service < 0) return OPEN_REFUSED;
-    const half = this.flows.open(side, service, source, ports, target);
+    const half = this.flows.open(side, service, source, ports, target, seq, this.options);
     if (half >= 0) this.flows.begin(half >>> 1, flags, seq, textBytes);
     return half;
   }
 
-  private follow(half: number, flags: number, seq: number, ack: number, textBytes: number): void {
+  private follow(half: number, tcpAt: number, flags: number, textBytes: number): void {
     const flow = half >>> 1;
+    const { bytes } = this;
     const { table } = this.flows;
     const before = uint8At(table.state, flow);
-    table.usedUs[flow] = this.clock.nowUs();
-    followSegment(table, half, flags, seq, ack, textBytes);
-    if (uint8At(table.state, flow) !== before) this.flows.changed(flow);
+    const nowUs = this.clock.nowUs();
+    table.usedUs[flow] = nowUs;
+    if ((half & 1) === FROM_CLIENT) {
+      if ((flags & TCP_FIN) !== 0 || before === FLOW_HALF_CLOSED) this.noteTimestamp(flow, tcpAt);
+      // The client asks again: there was no answer for as long as a first retransmission takes to come (RFC 6298 section 2).
+      if (before === FLOW_SYN && nowUs - float64At(table.openedUs, flow) > ANSWER_US) this.flows.openFailed(flow);
+    }
+    followSegment(table, half, flags, tcpSeq(bytes, tcpAt), tcpAck(bytes, tcpAt), textBytes);
+    if (uint8At(table.state, flow) !== before) this.flows.changed(flow, before);
+  }
+
+  /** What the backend will compare the next SYN from this port with. */
+  private noteTimestamp(flow: number, tcpAt: number): void {
+    const { bytes, options } = this;
+    const { table } = this.flows;
+    parseTcpOptions(bytes, tcpAt, tcpHeaderBytes(bytes, tcpAt), options);
+    if (!options.hasTimestamps) return;
+    table.clientTimestamp[flow] = options.tsValue;
+    table.marks[flow] = uint16At(table.marks, flow) | MARK_TIMESTAMP;
   }
 
   /** Frames whose next hop has answered begin anew; those whose next hop does not answer have come to their end. */
@@ -280,7 +326,9 @@ export class Forwarder {
 
   private markUnreachable(flow: number): void {
     const { table } = this.flows;
-    if (uint8At(table.state, flow) === FLOW_SYN) table.marks[flow] = uint8At(table.marks, flow) | MARK_UNREACHABLE;
+    if (uint8At(table.state, flow) !== FLOW_SYN) return;
+    table.marks[flow] = uint16At(table.marks, flow) | MARK_UNREACHABLE;
+    this.flows.openFailed(flow);
   }
 
   private errorArrives(side: Side, at: number, ipAt: number): boolean {

@@ -3,7 +3,7 @@ import type { Bytes } from '../../wire/bytes.ts';
 import { pseudoSum4 } from '../../wire/checksum.ts';
 import { DROP_ETHERNET_TARGET, DROP_TCP_CHECKSUM, type DropReason } from '../../wire/drop-reasons.ts';
 import { ETHERNET_BYTES, ethernetTargetHi, ethernetTargetLo } from '../../wire/ethernet.ts';
-import { ipv4Check, ipv4Source, ipv4Target, PROTOCOL_TCP } from '../../wire/ipv4.ts';
+import { ipv4Check, PROTOCOL_TCP } from '../../wire/ipv4.ts';
 import { tcpCheck, tcpVerifyChecksum } from '../../wire/tcp.ts';
 import { VNET_DATA_VALID, VNET_NEEDS_CSUM, vnetFlags } from '../../wire/virtio-net.ts';
 import { offloadCheck } from './offload.ts';
@@ -18,10 +18,18 @@ export function frameCheck(bytes: Bytes, at: number, lengthBytes: number, macHi:
  * A whole segment. Its checksum is summed where the device has not vouched for it, so that no flow ends by a flipped bit;
  * what leaves carries the sender's own checksum all the same, brought up to date and not made anew.
  */
-export function segmentCheck(bytes: Bytes, at: number, ipAt: number, tcpAt: number, tcpBytes: number): DropReason {
-  const bad = tcpCheck(bytes, tcpAt, tcpBytes) || offloadCheck(bytes, at, tcpAt);
+export function segmentCheck(
+  bytes: Bytes,
+  at: number,
+  tcpAt: number,
+  tcpBytes: number,
+  source: number,
+  target: number,
+): DropReason {
+  const flags = vnetFlags(bytes, at);
+  const bad = tcpCheck(bytes, tcpAt, tcpBytes) || offloadCheck(bytes, at, flags, tcpAt);
   if (bad !== 0) return bad;
-  if ((vnetFlags(bytes, at) & (VNET_NEEDS_CSUM | VNET_DATA_VALID)) !== 0) return 0;
-  const pseudo = pseudoSum4(ipv4Source(bytes, ipAt), ipv4Target(bytes, ipAt), PROTOCOL_TCP);
+  if ((flags & (VNET_NEEDS_CSUM | VNET_DATA_VALID)) !== 0) return 0;
+  const pseudo = pseudoSum4(source, target, PROTOCOL_TCP);
   return tcpVerifyChecksum(bytes, tcpAt, tcpBytes, pseudo) ? 0 : DROP_TCP_CHECKSUM;
 }

@@ -19,8 +19,8 @@ import {
 } from '../../wire/virtio-net.ts';
 
 /** A partial checksum is TCP's, and a super-frame is one of TCP over IPv4 that leaves its checksum open. */
-export function offloadCheck(bytes: Bytes, at: number, tcpAt: number): DropReason {
-  const partial = (vnetFlags(bytes, at) & VNET_NEEDS_CSUM) !== 0;
+export function offloadCheck(bytes: Bytes, at: number, flags: number, tcpAt: number): DropReason {
+  const partial = (flags & VNET_NEEDS_CSUM) !== 0;
   if (partial) {
     if (vnetChecksumStart(bytes, at) !== tcpAt - at) return DROP_OFFLOAD;
     if (vnetChecksumOffset(bytes, at) !== TCP_CHECKSUM_OFFSET) return DROP_OFFLOAD;
@@ -51,5 +51,6 @@ export function widestPacketBytes(bytes: Bytes, at: number, totalBytes: number, 
 /** How many packets the frame stands for. */
 export function packetsOf(bytes: Bytes, at: number, textBytes: number): number {
   if (textBytes === 0 || !isSuperFrame(bytes, at)) return 1;
-  return Math.ceil(textBytes / vnetGsoBytes(bytes, at));
+  const gsoBytes = vnetGsoBytes(bytes, at);
+  return textBytes <= gsoBytes ? 1 : Math.ceil(textBytes / gsoBytes);
 }

@@ -32,6 +32,10 @@ export type Balance = (typeof BALANCES)[number];
 export interface ForwarderLimits {
   /** Flows, lingering ones included. A full table refuses new flows. */
   readonly maxFlows: number;
+  /** Flows that are not established yet. Beyond it the oldest of them gives way to a new one. */
+  readonly maxHalfOpen: number;
+  /** Connections in a row that cannot be opened before a backend rests; 0: it never does. */
+  readonly restAfter: number;
   /** Frames that wait for a neighbour's link-layer address. */
   readonly maxWaitingFrames: number;
   /** Resets that strangers can make us send. */
@@ -44,6 +48,8 @@ export interface ForwarderLimits {
 
 export const DEFAULT_LIMITS: ForwarderLimits = {
   maxFlows: 65_536,
+  maxHalfOpen: 8192,
+  restAfter: 3,
   maxWaitingFrames: 64,
   resetsPerSecond: 1000,
   resetBurst: 1000,
@@ -64,6 +70,8 @@ export interface FlowLifetimes {
   /** Both have, and it is acknowledged: retransmissions of the last segments still pass. */
   readonly closedUs: number;
   readonly resetUs: number;
+  /** How long a backend rests to which no connection could be opened. */
+  readonly restUs: number;
 }
 
 const SECOND_US = 1_000_000;
@@ -75,12 +83,8 @@ export const DEFAULT_LIFETIMES: FlowLifetimes = {
   halfClosedUs: 3600 * SECOND_US,
   closedUs: 60 * SECOND_US,
   resetUs: 10 * SECOND_US,
+  restUs: 5 * SECOND_US,
 };
-
-/** Ports leased for connections to backends: all that begin with the same bit, so that one filter stands for them. */
-export const FIRST_LEASED_PORT = 0x8000;
-export const LEASED_PORTS = 0x8000;
-export const LEASED_PORT_MASK = 0x8000;
 
 /** The whole of IPv4: in routed mode the forwarder speaks in the name of whoever the client is. */
 export const ANYONE: Cidr = { address: 0, prefixLength: 0 };

@@ -11,14 +11,7 @@ import type { DeviceFeatures, Exokernel } from '../../exokernel/exokernel.ts';
 import type { Stack } from '../../libos/stack.ts';
 import type { Ipv4Address } from '../../wire/address.ts';
 import { ICMP_PARAMETER_PROBLEM, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE } from '../../wire/icmp.ts';
-import {
-  ANYONE,
-  FIRST_LEASED_PORT,
-  type ForwarderLimits,
-  LEASED_PORT_MASK,
-  type Mode,
-  type Service,
-} from './settings.ts';
+import { ANYONE, type ForwarderLimits, type Mode, type Service } from './settings.ts';
 
 export interface SideOptions {
   readonly kernel: Exokernel;
@@ -63,24 +56,17 @@ export class Side {
   }
 
   /**
-   * Claims what is the forwarder's on this device: the services' ports, the ports leased for backends, and errors about
-   * either. Segments to other ports of the services' addresses come here too, to be answered as a host's would be.
+   * Claims what is the forwarder's on this device: all of TCP to the addresses of its services and to the one that it connects
+   * from, and errors about it. Segments of no flow are answered as a host's would be.
    */
   claim(services: readonly Service[], mode: Mode, leadsToBackends: boolean): void {
     const { environment, stack } = this;
-    const listens = services.map(({ listen }) => listen).filter(({ address }) => this.has(address));
-    for (const { address, port } of listens) environment.claim(tcp4Filter({ target: address, targetPort: port }));
-    for (const address of new Set([stack.localAddress, ...listens.map((listen) => listen.address)])) {
+    const listens = services.map(({ listen }) => listen.address).filter((address) => this.has(address));
+    for (const address of new Set([stack.localAddress, ...listens])) {
       environment.claim(tcp4Filter({ target: address }));
       for (const type of ERROR_TYPES) environment.claim(icmp4Filter(address, type));
     }
-    if (!leadsToBackends) return;
-    if (mode === 'routed') {
-      // What backends send to clients is addressed to no address of ours.
-      environment.claim(anyIpv4Filter());
-    } else {
-      const target = stack.localAddress;
-      environment.claim(tcp4Filter({ target, targetPort: FIRST_LEASED_PORT, targetPortMask: LEASED_PORT_MASK }));
-    }
+    // What backends send to clients is addressed to no address of ours.
+    if (leadsToBackends && mode === 'routed') environment.claim(anyIpv4Filter());
   }
 }

@@ -119,9 +119,10 @@ withRig('the port of a client is leased if it can be, else another one', {}, (t,
   rig.introduce(rig.outside, other);
   t.is(rig.fromClient({ flags: TCP_SYN })[0]?.sourcePort, 40_000);
   const leased = rig.fromClient({ source: other, flags: TCP_SYN })[0]?.sourcePort ?? 0;
-  t.true(leased >= 0x8000 && leased !== 40_000);
-  // Ports of clients below the leased range are never kept.
-  t.true((rig.fromClient({ sourcePort: 1234, flags: TCP_SYN })[0]?.sourcePort ?? 0) >= 0x8000);
+  t.true(leased >= 1024 && leased !== 40_000);
+  // Those of a host's own services are never kept.
+  t.is(rig.fromClient({ sourcePort: 1234, flags: TCP_SYN })[0]?.sourcePort, 1234);
+  t.true((rig.fromClient({ sourcePort: 1023, flags: TCP_SYN })[0]?.sourcePort ?? 0) >= 1024);
   const back = rig.fromBackend({ targetPort: leased, flags: TCP_SYN | TCP_ACK, ack: 1 });
   t.is(back[0]?.targetPort, 40_000);
   t.deepEqual(rig.take(rig.outside), []);
@@ -161,7 +162,7 @@ withRig(
     }
     // One that is over makes room.
     close(rig, syns[1] as Segment, 40_001);
-    t.is(rig.forwarder.flows.table.lingering, 1);
+    t.is(rig.forwarder.flows.table.lingering.count, 1);
     t.is(rig.fromClient({ sourcePort: 50_000, flags: TCP_SYN, seq: 99 }).length, 1);
     t.is(rig.count('lingeringEvicted'), 1);
     t.is(rig.forwarder.flows.table.living, 3);
@@ -277,6 +278,36 @@ withRig('a new SYN on the ports of a flow that is over opens a new one', { backe
   t.is(rig.count('flowsOpened'), 2);
   t.is(rig.forwarder.flows.table.live, 1);
 });
+
+for (const closesFirst of ['backend', 'client'] as const) {
+  withRig(`another client on the ports of a connection that the ${closesFirst} closed first`, {}, (t, rig) => {
+    const other = CLIENT + 1;
+    rig.introduce(rig.outside, other);
+    const close = { flags: TCP_FIN | TCP_ACK, seq: CLIENT_ISS + 1, ack: BACKEND_ISS + 1 };
+    rig.fromClient({ flags: TCP_SYN, seq: CLIENT_ISS, timestamp: 900 });
+    rig.fromBackend({ flags: TCP_SYN | TCP_ACK, seq: BACKEND_ISS, ack: CLIENT_ISS + 1 });
+    rig.fromClient({ flags: TCP_ACK, seq: CLIENT_ISS + 1, ack: BACKEND_ISS + 1, timestamp: 910 });
+    if (closesFirst === 'backend') {
+      rig.fromBackend({ flags: TCP_FIN | TCP_ACK, seq: BACKEND_ISS + 1, ack: CLIENT_ISS + 1 });
+      rig.fromClient({ ...close, ack: BACKEND_ISS + 2, timestamp: 1000 });
+      rig.fromBackend({ flags: TCP_ACK, seq: BACKEND_ISS + 2, ack: CLIENT_ISS + 2 });
+    } else {
+      rig.fromClient({ ...close, timestamp: 1000 });
+      rig.fromBackend({ flags: TCP_FIN | TCP_ACK, seq: BACKEND_ISS + 1, ack: CLIENT_ISS + 2 });
+      rig.fromClient({ flags: TCP_ACK, seq: CLIENT_ISS + 2, ack: BACKEND_ISS + 2, timestamp: 1001 });
+    }
+    t.is(rig.count('flowsClosed'), 1);
+    // Longer than the flow lingers, and not than a backend may remember it.
+    rig.advance(70 * SECOND);
+    t.is(rig.forwarder.flows.table.live, 0);
+    const [syn] = rig.fromClient({ source: other, flags: TCP_SYN, seq: CLIENT_ISS + 9, timestamp: 999 });
+    t.is(syn?.sourcePort === 40_000, closesFirst === 'client');
+    if (closesFirst === 'client') return;
+    rig.fromClient({ source: other, sourcePort: 40_001, flags: TCP_SYN, timestamp: 999 });
+    t.is(rig.fromClient({ flags: TCP_SYN, seq: 0, timestamp: 1001 })[0]?.sourcePort, 40_000);
+    t.is(rig.count('portsRisked'), 0);
+  });
+}
 
 test('a line when a flow opens and one when it ends', (t) => {
   const lines: { fields: object; message: string }[] = [];

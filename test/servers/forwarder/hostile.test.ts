@@ -112,7 +112,7 @@ for (const mode of ['nat', 'routed'] as const) {
     t.is(rig.heldSlots(), 0);
     t.is(rig.forwarder.waitingFrames, 0);
     t.is(flows.table.live, 0);
-    t.is(flows.table.lingering, 0);
+    t.is(flows.table.lingering.count, 0);
     t.is(flows.index.size, 0);
     t.is(
       rig.host.stacks.reduce((sum, { paths }) => sum + paths.activeCount, 0),

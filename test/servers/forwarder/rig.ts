@@ -42,6 +42,7 @@ import {
   tcpTargetPort,
   tcpVerifyChecksum,
 } from '../../../src/wire/tcp.ts';
+import { TIMESTAMPS_BYTES, writeTimestamps } from '../../../src/wire/tcp-options.ts';
 import { FakeDevice } from '../../exokernel/fake-device.ts';
 
 export const CLIENT = 0x0a000001;
@@ -77,11 +78,13 @@ export interface SegmentFields {
   ack?: number;
   ttl?: number;
   text?: string | Uint8Array;
+  /** The TSval of a timestamps option (RFC 7323); none without. */
+  timestamp?: number;
   mac?: number;
 }
 
 export type RigOptions = Partial<
-  Pick<ForwardHostOptions, 'mode' | 'balance' | 'limits' | 'lifetimes' | 'services' | 'flowLog'>
+  Pick<ForwardHostOptions, 'mode' | 'balance' | 'limits' | 'lifetimes' | 'services' | 'flowLog' | 'log'>
 > & {
   readonly backends?: number;
   /** Neighbours are not known from the start. */
@@ -110,10 +113,10 @@ export class ForwardRig {
       flowLog: null,
       services: [{ listen, backends: addresses.map((address) => ({ address, port: BACKEND_PORT })) }],
       limits: { maxFlows: 64, ringFrames: 64, transmitFrames: 64 },
+      log: silentLog,
       ...rest,
       arena: this.arena,
       clock: this.clock,
-      log: silentLog,
       random: new SeededRandom(1),
       sides,
     });
@@ -255,11 +258,13 @@ export function segment(fields: SegmentFields): Uint8Array {
   const { source = 0, target = 0, sourcePort = 0, targetPort = 0, flags = 0, seq = 0, ack = 0, ttl = 64 } = fields;
   const text = Buffer.from(fields.text ?? '');
   const tcpAt = ETHERNET_BYTES + IPV4_BYTES;
-  const frame = new Uint8Array(tcpAt + TCP_BYTES + text.length);
+  const headerBytes = TCP_BYTES + (fields.timestamp === undefined ? 0 : TIMESTAMPS_BYTES);
+  const frame = new Uint8Array(tcpAt + headerBytes + text.length);
   setEthernet(frame, 0, OWN_MAC_HI, fields.mac ?? target, PEER_MAC_HI, source, ETHERTYPE_IPV4);
   setIpv4(frame, ETHERNET_BYTES, frame.length - ETHERNET_BYTES, 1, true, ttl, PROTOCOL_TCP, source, target, 0);
-  setTcp(frame, tcpAt, sourcePort, targetPort, seq, ack, TCP_BYTES, flags, 1000);
-  frame.set(text, tcpAt + TCP_BYTES);
+  setTcp(frame, tcpAt, sourcePort, targetPort, seq, ack, headerBytes, flags, 1000);
+  if (fields.timestamp !== undefined) writeTimestamps(frame, tcpAt + TCP_BYTES, fields.timestamp, 0);
+  frame.set(text, tcpAt + headerBytes);
   fixTcpChecksum(frame);
   return frame;
 }
