@@ -52,7 +52,7 @@ export interface HttpContext<Connection> {
 
 /** Takes the time of the turn for all that is done next. */
 export function readClock(context: HttpContext<unknown>): void {
-  context.nowMs = (context.clock.nowUs() / 1000) | 0;
+  context.nowMs = context.clock.nowMs;
   context.responder.tick(context.nowMs);
 }
 
