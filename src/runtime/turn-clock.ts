@@ -7,12 +7,14 @@ import type { Clock } from './clock.ts';
 
 export class TurnClock implements Clock {
   private readonly clock: Clock;
-  private turnUs: number;
+  private turnUs = 0;
+  /** The same in whole milliseconds modulo 2^32, signed: divided once a turn, not once a segment. */
+  nowMs = 0;
 
   /** Begins with the time that `clock` tells. */
   constructor(clock: Clock) {
     this.clock = clock;
-    this.turnUs = clock.nowUs();
+    this.beginTurn(clock.nowUs());
   }
 
   nowUs(): number {
@@ -26,10 +28,11 @@ export class TurnClock implements Clock {
   /** A turn begins at `nowUs`, as the clock behind this one tells it. */
   beginTurn(nowUs: number): void {
     this.turnUs = nowUs;
+    this.nowMs = (nowUs / 1000) | 0;
   }
 
   /** Asks the clock behind: the last turn may be long ago. */
   look(): void {
-    this.turnUs = this.clock.nowUs();
+    this.beginTurn(this.clock.nowUs());
   }
 }

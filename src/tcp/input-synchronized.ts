@@ -126,7 +126,8 @@ function recordTimestamp(tcp: Tcp, tcb: Tcb, segment: Segment): void {
 function checkSequence(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
   // A window that its field rounds to nothing is closed (RFC 7323 2.4): whoever probes it has been told so, and goes on
   // from a sequence number before the byte that the probe carried.
-  const window = receiveWindow(tcb) >> tcb.rcvScale === 0 ? 0 : receiveWindow(tcb);
+  const exact = receiveWindow(tcb);
+  const window = exact >> tcb.rcvScale === 0 ? 0 : exact;
   const offset = seqDistance(segment.seq, tcb.rcvNxt);
   if (segment.length === 0) {
     // Differs: an acknowledgment at the very edge is heard, from a peer that has sent all that the window allowed (as Linux does).
@@ -246,7 +247,8 @@ function acknowledgeData(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
   tcb.sndUna = segment.ack;
   if (seqBefore(tcb.sndNxt, tcb.sndUna)) tcb.sndNxt = tcb.sndUna;
   releaseAcknowledged(tcp.regions, tcb, tcb.sndUna);
-  const echoUs = echoAgeUs(tcp, tcb, segment);
+  // Of no use while a segment is timed.
+  const echoUs = tcb.rttTimed ? -1 : echoAgeUs(tcp, tcb, segment);
   // After a time-out, an echo older than the last transmission tells how long acknowledgments were lost, not a round trip;
   // taken for one, it would feed the time-out on itself.
   const isStale = tcb.retries > 0 && echoUs > tcp.nowUs - tcb.lastSentUs + TS_TICK_US;

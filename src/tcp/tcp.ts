@@ -427,7 +427,7 @@ export class Tcp implements Transport {
 
   /** TSval: milliseconds, from an offset of the connection's own (RFC 7323 5.4). */
   timestamp(offset: number): number {
-    return (Math.floor(this.nowUs / 1000) + offset) | 0;
+    return (this.clock.nowMs + offset) | 0;
   }
 
   private takeTcb(): Tcb {

@@ -227,7 +227,8 @@ export class FakeTransport implements Transport<FakeConnection> {
     if (this.scratchUsed + data.length > SCRATCH_BYTES) this.scratchUsed = 0;
     const at = this.scratchAt + this.scratchUsed;
     this.bytes.set(data, at);
-    this.scratchUsed += data.length;
+    // The next begins on a word, as text does behind its headers.
+    this.scratchUsed += (data.length + 3) & ~3;
     return at;
   }
 }

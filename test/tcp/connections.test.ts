@@ -42,6 +42,12 @@ class Pair {
     this.model.delete(nameOf(entry));
   }
 
+  /** Whether the two agree about an entry. */
+  agree(entry: Entry): boolean {
+    const found = this.table.find(entry.address, entry.remotePort, entry.localAddress, entry.localPort);
+    return found === (this.model.get(nameOf(entry)) ?? NOT_FOUND);
+  }
+
   /** The first of the first `count` entries of the population that the two disagree about. */
   difference(count: number): string | undefined {
     if (this.table.size !== this.model.size) return `size ${this.table.size}, not ${this.model.size}`;
@@ -60,14 +66,16 @@ test('behaves like a map under any sequence of operations', (t) => {
   const operation = fc.record({
     n: fc.nat(population - 1),
     isDelete: fc.boolean(),
+    asked: fc.array(fc.nat(population - 1), { maxLength: 4 }),
     value: fc.integer({ min: -65_536, max: 65_536 }),
   });
   fc.assert(
     fc.property(fc.array(operation, { maxLength: 1500, size: 'max' }), (operations) => {
       const pair = new Pair();
-      for (const { n, isDelete, value } of operations) {
+      for (const { n, isDelete, value, asked } of operations) {
         if (isDelete) pair.delete(entryOf(n));
         else pair.set(entryOf(n), value);
+        t.true([n, ...asked].every((index) => pair.agree(entryOf(index))));
       }
       t.is(pair.difference(population), undefined);
     }),

@@ -1,5 +1,5 @@
 /**
- * What a request is answered: `context.head` says what it asks for. Each function queues a head and perhaps a body, and
+ * What a request is answered: `context.requests.head` says what it asks for. Each function queues a head and perhaps a body, and
  * tells the connection that the answer is complete.
  */
 import { evaluate } from '../http/conditions.ts';
@@ -8,14 +8,15 @@ import { METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER } from '../http/r
 import type { PreparedHead } from '../http/response.ts';
 import { FileVersion } from './cached-file.ts';
 import type { HttpContext } from './context.ts';
-import { BODY_BYTES, CACHE_HITS, CACHE_MISSES, countResponse, RANGE_RESPONSES } from './counters.ts';
+import { ANSWERS_JOINED, BODY_BYTES, CACHE_HITS, CACHE_MISSES, countResponse, RANGE_RESPONSES } from './counters.ts';
 import type { FileStream } from './file-stream.ts';
 import type { HttpConnection } from './http-connection.ts';
 import { ENTRY_FILE, ENTRY_REDIRECT, ENTRY_STATUS, type PathEntry } from './path-table.ts';
 
 /** Answers the request at once, or sets the connection's `entry` or `file` to what has to be waited for. */
 export function answer<C>(context: HttpContext<C>, to: HttpConnection<C>): boolean {
-  const { head, cache, bytes } = context;
+  const { cache, bytes } = context;
+  const { head } = context.requests;
   if (head.method >= METHOD_OPTIONS) {
     sendFixed(context, to, head.method === METHOD_OTHER ? 405 : 204, true);
     to.endAnswer();
@@ -44,7 +45,12 @@ export function answerEntry<C>(context: HttpContext<C>, to: HttpConnection<C>, e
   } else if (entry.kind === ENTRY_REDIRECT) {
     sendRedirect(context, to, entry.location);
   } else {
-    sendFixed(context, to, entry.kind === ENTRY_STATUS ? entry.status : 503, context.head.method === METHOD_GET);
+    sendFixed(
+      context,
+      to,
+      entry.kind === ENTRY_STATUS ? entry.status : 503,
+      context.requests.head.method === METHOD_GET,
+    );
   }
   to.endAnswer();
   return true;
@@ -55,7 +61,8 @@ export function answerStreamed<C>(context: HttpContext<C>, to: HttpConnection<C>
   const { identity } = stream;
   if (identity === null) return;
   const version = new FileVersion(stream.file, identity, 0, identity.bytes, '', context.responder.wallSeconds);
-  const { head, range } = context;
+  const { range } = context;
+  const { head } = context.requests;
   const size = version.bodyBytes;
   const status = head.fields === 0 ? 200 : evaluate(head, context.bytes, version, size, range);
   const first = status === 206 ? range.first : 0;
@@ -84,9 +91,11 @@ export function sendFixed<C>(
 }
 
 function answerVersion<C>(context: HttpContext<C>, to: HttpConnection<C>, version: FileVersion): void {
-  const { head, range } = context;
+  const { range } = context;
+  const { head } = context.requests;
   const status = head.fields === 0 ? 200 : evaluate(head, context.bytes, version, version.bodyBytes, range);
   if (status === 200) {
+    if (sendJoined(context, to, version)) return;
     if (sendPrepared(context, to, version.full)) sendBody(context, to, version, 0, version.bodyBytes);
   } else if (status === 206) {
     const { first, last } = range;
@@ -98,6 +107,19 @@ function answerVersion<C>(context: HttpContext<C>, to: HttpConnection<C>, versio
   }
 }
 
+/** Sends a short file and its head as one region; false when it is not to be sent so, or there is no memory for it. */
+function sendJoined<C>(context: HttpContext<C>, to: HttpConnection<C>, version: FileVersion): boolean {
+  const { bodyBytes } = version;
+  if (bodyBytes === 0 || bodyBytes > context.joinedBodyBytes || context.requests.head.method === METHOD_HEAD)
+    return false;
+  const block = context.responder.acquire(version.joined, to.variant);
+  if (block === NO_BLOCK) return false;
+  context.counters.add(BODY_BYTES, bodyBytes);
+  context.counters.increment(ANSWERS_JOINED);
+  context.versions.touch(version);
+  return sendBlock(context, to, 200, block);
+}
+
 /** Queues a region of a version's body, from where it lies in the cache (or, unmerged, a copy of it). */
 function sendBody<C>(
   context: HttpContext<C>,
@@ -106,7 +128,7 @@ function sendBody<C>(
   first: number,
   length: number,
 ): void {
-  if (length === 0 || context.head.method === METHOD_HEAD) return;
+  if (length === 0 || context.requests.head.method === METHOD_HEAD) return;
   const { copies, counters, versions } = context;
   counters.add(BODY_BYTES, length);
   if (copies !== null) {
@@ -124,7 +146,7 @@ function sendRangeHead<C>(context: HttpContext<C>, to: HttpConnection<C>, versio
 
 /** 412, or 416 with the length that the range was out of. */
 function sendRefusal<C>(context: HttpContext<C>, to: HttpConnection<C>, status: number, size: number): boolean {
-  const withBody = context.head.method === METHOD_GET;
+  const withBody = context.requests.head.method === METHOD_GET;
   if (status !== 416) return sendFixed(context, to, status, withBody);
   return sendBuilt(context, to, 416, `Content-Range: bytes */${size}\r\nContent-Length: 0\r\n`);
 }

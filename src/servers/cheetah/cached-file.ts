@@ -53,8 +53,9 @@ export class FileVersion implements Validators {
   grid = 0;
   readonly etagBytes: Uint8Array;
   readonly lastModified: number;
-  /** Heads of the whole file and of 304. */
+  /** Heads of the whole file, alone and with the body behind it, and of 304. */
   readonly full: PreparedHead;
+  readonly joined: PreparedHead;
   readonly notModified: PreparedHead;
   private readonly validatorFields: string;
 
@@ -80,6 +81,7 @@ export class FileVersion implements Validators {
     this.validatorFields = `Last-Modified: ${formatHttpDate(this.lastModified)}\r\nETag: ${etag}\r\n`;
     const described = `${bodyFields(file.contentType, bodyBytes)}${this.validatorFields}Accept-Ranges: bytes\r\n`;
     this.full = new PreparedHead(200, described);
+    this.joined = new PreparedHead(200, described, bodyAt, bodyBytes);
     this.notModified = new PreparedHead(304, this.validatorFields);
   }
 

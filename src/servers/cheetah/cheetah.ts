@@ -14,7 +14,7 @@ import type { TimerWheel } from '../../runtime/timer-wheel.ts';
 import type { TurnClock } from '../../runtime/turn-clock.ts';
 import type { Bytes } from '../../wire/bytes.ts';
 import { ByteRange } from '../http/conditions.ts';
-import { RequestHead } from '../http/request.ts';
+import { type MemoCounterName, RequestMemo } from '../http/request-memo.ts';
 import { Responder, type ResponderCounterName } from '../http/response.ts';
 import type { Transport, TransportListener, TransportUser } from '../http/transport.ts';
 import type { HttpContext } from './context.ts';
@@ -108,10 +108,11 @@ export class Cheetah<Connection> {
       copies: chosen.mergedCache
         ? null
         : new SendBuffers(arena, bytes, sendMemoryBytes, sendBufferBytes, versions, counters, onIdle),
+      joinedBodyBytes: chosen.mergedCache && responder.keepsHeads ? settled.joinedBodyBytes : 0,
       heads: new BlockAllocator(arena, settled.requestMemoryBytes),
       timers,
       timerKind: timers.addKind((index) => this.connections[index]?.expire()),
-      head: new RequestHead(settled),
+      requests: new RequestMemo(arena, settled, settled.notedHeads),
       range: new ByteRange(),
       nowMs: 0,
       closing: false,
@@ -158,8 +159,9 @@ export class Cheetah<Connection> {
   }
 
   /** All counters by name. */
-  snapshot(): Record<CheetahCounterName | ResponderCounterName, number> {
-    return { ...this.counters.snapshot(), ...this.context.responder.counters.snapshot() };
+  snapshot(): Record<CheetahCounterName | ResponderCounterName | MemoCounterName, number> {
+    const { responder, requests } = this.context;
+    return { ...this.counters.snapshot(), ...responder.counters.snapshot(), ...requests.counters.snapshot() };
   }
 
   /** Begins to listen; throws `RangeError` when the port is taken. */

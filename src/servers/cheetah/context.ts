@@ -5,7 +5,7 @@ import type { TimerWheel } from '../../runtime/timer-wheel.ts';
 import type { TurnClock } from '../../runtime/turn-clock.ts';
 import type { Bytes } from '../../wire/bytes.ts';
 import type { ByteRange } from '../http/conditions.ts';
-import type { RequestHead } from '../http/request.ts';
+import type { RequestMemo } from '../http/request-memo.ts';
 import type { Responder } from '../http/response.ts';
 import type { Transport } from '../http/transport.ts';
 import type { CheetahCounters } from './counters.ts';
@@ -28,6 +28,8 @@ export interface HttpContext<Connection> {
   readonly streams: StreamMemory;
   /** What bodies are copied to before they are sent; null when they are sent from the cache. */
   readonly copies: SendBuffers | null;
+  /** Bodies of up to so many bytes are joined to their heads; 0 for none. */
+  readonly joinedBodyBytes: number;
   /** Request heads that arrived in pieces or wait for the disk. */
   readonly heads: BlockAllocator;
   readonly counters: CheetahCounters;
@@ -37,8 +39,8 @@ export interface HttpContext<Connection> {
   readonly log: Log;
   readonly limits: CheetahLimits;
   readonly wake: () => void;
-  /** The request being handled, and the range it asks for: one at a time. */
-  readonly head: RequestHead;
+  /** The request being handled is its `head`, and the range that it asks for: one at a time. */
+  readonly requests: RequestMemo;
   readonly range: ByteRange;
   /** The time of the turn, as of `readClock`: milliseconds modulo 2^32. */
   nowMs: number;
@@ -50,7 +52,7 @@ export interface HttpContext<Connection> {
 
 /** Takes the time of the turn for all that is done next. */
 export function readClock(context: HttpContext<unknown>): void {
-  context.nowMs = (context.clock.nowUs() / 1000) | 0;
+  context.nowMs = context.clock.nowMs;
   context.responder.tick(context.nowMs);
 }
 

@@ -30,6 +30,7 @@ const EVENT_NAMES = [
   'groupPagesCut',
   'groupMembersOver',
   'groupBytesOver',
+  'answersJoined',
 ] as const;
 
 export type CheetahCounterName = (typeof EVENT_NAMES)[number] | `responses${number}`;
@@ -77,6 +78,8 @@ export const GROUP_WASTED = 23;
 export const GROUP_PAGES_CUT = 24;
 export const GROUP_MEMBERS_OVER = 25;
 export const GROUP_BYTES_OVER = 26;
+/** Files sent as one region, head and body. */
+export const ANSWERS_JOINED = 27;
 
 /** By status: index of its counter. */
 const STATUS_INDEX = new Uint8Array(600);

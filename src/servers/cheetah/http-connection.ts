@@ -14,6 +14,7 @@ import { u8 } from '../../wire/bytes.ts';
 import { BodySkipper } from '../http/body.ts';
 import { LF } from '../http/characters.ts';
 import { BODY_NONE, INCOMPLETE, METHOD_OTHER } from '../http/request.ts';
+import { NO_NOTE } from '../http/request-memo.ts';
 import { CONNECTION_ENDS, CONNECTION_KEPT, CONNECTION_PERSISTS } from '../http/response.ts';
 import type { TransportUser } from '../http/transport.ts';
 import { answer, answerEntry, answerStreamed, sendFixed } from './answers.ts';
@@ -66,6 +67,8 @@ export class HttpConnection<Connection> implements TransportUser<Connection>, Lo
   private state = READING;
   private peerClosed = false;
   private requests = 0;
+  /** The note of its last request. */
+  private note = NO_NOTE;
   private readonly kept: HeadBuffer;
   private bodyRefusal = 0;
   private stream: FileStream | null = null;
@@ -88,6 +91,7 @@ export class HttpConnection<Connection> implements TransportUser<Connection>, Lo
     this.state = READING;
     this.peerClosed = false;
     this.requests = 0;
+    this.note = NO_NOTE;
     this.sentBytes = 0;
     readClock(this.context);
     this.arm(this.context.limits.headTimeoutUs);
@@ -263,14 +267,15 @@ export class HttpConnection<Connection> implements TransportUser<Connection>, Lo
   /** Reads on in the present head, or a new one; false when that has to wait. */
   private readHead(): boolean {
     const { context } = this;
-    const { transport, bytes } = context;
+    const { transport } = context;
     const connection = this.connection as Connection;
     const length = transport.readableLength(connection);
     if (length === 0) return false;
     if (transport.queuedBytes(connection) > context.limits.pipelineBytes) return false;
     const at = transport.readableAt(connection);
     if (this.kept.length > 0) return this.gatherHead(at, length);
-    const parsed = context.head.parse(bytes, at, length);
+    const parsed = context.requests.read(at, length, this.note);
+    this.note = context.requests.note;
     if (parsed > 0) return this.takeHead(at, parsed);
     if (parsed !== INCOMPLETE) return this.refuse(-parsed);
     this.arm(context.limits.headTimeoutUs);
@@ -281,7 +286,7 @@ export class HttpConnection<Connection> implements TransportUser<Connection>, Lo
   private takeHead(at: number, length: number): boolean {
     const { context } = this;
     this.acceptHead();
-    if (context.head.bodyKind === BODY_NONE && answer(context, this)) {
+    if (context.requests.head.bodyKind === BODY_NONE && answer(context, this)) {
       // A connection that ends throws the rest away by itself.
       if (this.state !== CLOSING) context.transport.consume(this.connection as Connection, length);
       return true;
@@ -299,14 +304,14 @@ export class HttpConnection<Connection> implements TransportUser<Connection>, Lo
     // The parser judges whole lines: without a line end it would say what it said before.
     if (total < limits.maxHeadBytes && !hasLineEnd(bytes, at, added)) return this.keep(at, added);
     if (!this.kept.put(at, added)) return this.giveUp();
-    const parsed = context.head.parse(bytes, this.kept.at, total);
+    const parsed = context.requests.parse(this.kept.at, total);
     if (parsed < 0) return this.refuse(-parsed);
     const used = parsed === INCOMPLETE ? added : parsed - this.kept.length;
     context.transport.consume(this.connection as Connection, used);
     this.kept.length += used;
     if (parsed === INCOMPLETE) return true;
     this.acceptHead();
-    if (context.head.bodyKind !== BODY_NONE) return this.postpone();
+    if (context.requests.head.bodyKind !== BODY_NONE) return this.postpone();
     return this.proceed(answer(context, this));
   }
 
@@ -319,7 +324,8 @@ export class HttpConnection<Connection> implements TransportUser<Connection>, Lo
   }
 
   private acceptHead(): void {
-    const { head, limits } = this.context;
+    const { requests, limits } = this.context;
+    const { head } = requests;
     this.context.counters.increment(REQUESTS);
     this.requests++;
     const last = limits.maxRequests > 0 && this.requests >= limits.maxRequests;
@@ -354,7 +360,8 @@ export class HttpConnection<Connection> implements TransportUser<Connection>, Lo
   }
 
   private beginBody(): boolean {
-    const { head, limits, transport, responder } = this.context;
+    const { requests, limits, transport, responder } = this.context;
+    const { head } = requests;
     this.bodyRefusal = head.method === METHOD_OTHER ? 405 : 413;
     this.body.begin(head.bodyKind, head.contentLength, limits.maxBodyBytes);
     if (this.body.status !== 0) return this.refuseBody();
@@ -394,10 +401,10 @@ export class HttpConnection<Connection> implements TransportUser<Connection>, Lo
 
   // What the record holds.
 
-  /** Makes the fields of `context.head` say again what they said when the kept head was first read. */
+  /** Makes `context.requests.head` say again what they said when the kept head was first read. */
   private parseKept(): void {
     const { context } = this;
-    context.head.parse(context.bytes, this.kept.at, this.kept.length);
+    context.requests.parse(this.kept.at, this.kept.length);
   }
 
   /** Gives back everything but the connection itself. */

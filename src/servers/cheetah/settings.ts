@@ -10,10 +10,14 @@ export interface CheetahLimits extends RequestLimits {
   readonly maxPaths: number;
   /** How long an answer holds before the disk is asked again: a changed file is served at most this much later. */
   readonly revalidateMs: number;
-  /** Memory for response heads. */
+  /** A cached body of up to so many bytes is copied behind its prepared head, once a second, and both leave as one region. */
+  readonly joinedBodyBytes: number;
+  /** Memory for response heads, and the bodies joined to them. */
   readonly responseMemoryBytes: number;
   /** Memory for request heads that arrive in pieces or wait for the disk. */
   readonly requestMemoryBytes: number;
+  /** Request heads remembered, so that the same head is not parsed again; 0 for none. */
+  readonly notedHeads: number;
   /** Memory for all files being sent past the cache, and the piece they are read in. */
   readonly streamMemoryBytes: number;
   readonly streamChunkBytes: number;
@@ -54,8 +58,10 @@ export const DEFAULT_LIMITS: CheetahLimits = {
   maxVersions: 16_384,
   maxPaths: 16_384,
   revalidateMs: 100,
-  responseMemoryBytes: 16 * 1024 * 1024,
+  joinedBodyBytes: 1024,
+  responseMemoryBytes: 32 * 1024 * 1024,
   requestMemoryBytes: 16 * 1024 * 1024,
+  notedHeads: 64,
   streamMemoryBytes: 32 * 1024 * 1024,
   streamChunkBytes: 256 * 1024,
   sendMemoryBytes: 64 * 1024 * 1024,
@@ -75,10 +81,12 @@ export const DEFAULT_LIMITS: CheetahLimits = {
   graceUs: 5_000_000,
 };
 
+const MAY_BE_ZERO = ['maxRequests', 'revalidateMs', 'joinedBodyBytes', 'notedHeads'];
+
 /** Throws `RangeError` for limits that contradict each other or make no sense. */
 export function checkLimits(limits: CheetahLimits): void {
   for (const [name, value] of Object.entries(limits)) {
-    const smallest = name === 'maxRequests' || name === 'revalidateMs' ? 0 : 1;
+    const smallest = MAY_BE_ZERO.includes(name) ? 0 : 1;
     if (!Number.isSafeInteger(value) || value < smallest) throw new RangeError(`${name} cannot be ${value}`);
   }
   if (limits.maxTargetBytes > limits.maxHeadBytes) {

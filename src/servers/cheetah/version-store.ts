@@ -35,14 +35,18 @@ export class VersionStore implements RegionOwner {
     version.used = true;
   }
 
+  /** A copy of the version's body is being sent. */
+  touch(version: FileVersion): void {
+    version.used = true;
+  }
+
   /** Lets go of a reference to the version with this token. */
   release(token: number): void {
     const version = this.versions[token];
     if (version === null || version === undefined) throw new RangeError(`no version ${token} to release`);
     if (--version.references > 0) return;
     if (version.bodyAt !== 0) this.bodies.free(version.bodyAt);
-    this.responder.discard(version.full);
-    this.responder.discard(version.notModified);
+    this.discardHeadsOf(version);
     this.versions[token] = null;
     this.freeTokens.push(token);
     this.live--;
@@ -106,10 +110,12 @@ export class VersionStore implements RegionOwner {
 
   /** Lets go of every head block that is kept for later, to make room for those that are needed now. */
   discardHeads(): void {
-    for (const version of this.versions) {
-      if (version === null) continue;
-      this.responder.discard(version.full);
-      this.responder.discard(version.notModified);
-    }
+    for (const version of this.versions) if (version !== null) this.discardHeadsOf(version);
+  }
+
+  private discardHeadsOf(version: FileVersion): void {
+    this.responder.discard(version.full);
+    this.responder.discard(version.joined);
+    this.responder.discard(version.notModified);
   }
 }

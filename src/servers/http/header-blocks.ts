@@ -1,5 +1,6 @@
 /**
- * Header blocks: response heads written into the arena once and sent from there any number of times.
+ * Header blocks: response heads written into the arena once and sent from there any number of times. A short body may stand
+ * behind its head, so that the answer is one region.
  *
  * A block is immutable. Whoever keeps it for later use and every send queue it lies in hold a reference; the last one to
  * let go gives the memory back. A new Date therefore means a new block, and what is under way still says the old one.
@@ -37,15 +38,20 @@ export class HeaderBlocks implements RegionOwner {
     this.sums = sums;
   }
 
-  /** Writes a block of ASCII text; the caller holds its first reference. `NO_BLOCK` when memory has run out. */
-  create(text: string): number {
-    const at = this.memory.allocate(this.sums ? bytesWithGrid(text.length) : text.length);
+  /**
+   * Writes a block of ASCII text and a copy of `bodyBytes` bytes from `bodyAt` behind it; the caller holds its first
+   * reference. `NO_BLOCK` when memory has run out.
+   */
+  create(text: string, bodyAt = 0, bodyBytes = 0): number {
+    const length = text.length + bodyBytes;
+    const at = this.memory.allocate(this.sums ? bytesWithGrid(length) : length);
     if (at === 0) return NO_BLOCK;
     for (let i = 0; i < text.length; i++) setU8(this.bytes, at + i, text.charCodeAt(i));
-    if (this.sums) writeGrid(this.bytes, gridBehind(at, text.length), at, text.length);
+    if (bodyBytes > 0) this.bytes.copyWithin(at + text.length, bodyAt, bodyAt + bodyBytes);
+    if (this.sums) writeGrid(this.bytes, gridBehind(at, length), at, length);
     const block = this.takeIndex();
     this.atOf[block] = at;
-    this.bytesOf[block] = text.length;
+    this.bytesOf[block] = length;
     this.references[block] = 1;
     this.built++;
     this.live++;

@@ -10,7 +10,7 @@
  * lines, no bare CR, no coding but `chunked`, never a length and a coding together. Lenient in one thing that RFC 9112
  * section 2.2 allows: a line may end with LF alone.
  */
-import { type Bytes, i32, u8 } from '../../wire/bytes.ts';
+import { type Bytes, i32, int32At, u8 } from '../../wire/bytes.ts';
 import {
   ASTERISK,
   asciiBytes,
@@ -154,6 +154,13 @@ export class RequestHead {
     if (result !== INCOMPLETE || length < maxHeadBytes) return result;
     if (this.stage === STAGE_FIELDS) return -431;
     return this.stage === STAGE_TARGET ? -414 : -400;
+  }
+
+  /** The head lies `by` bytes further on from here on. */
+  moved(by: number): void {
+    this.targetAt += by;
+    this.pathAt += by;
+    for (let field = 0; field < KEPT_FIELDS; field++) this.fieldAt[field] = int32At(this.fieldAt, field) + by;
   }
 
   private reset(): void {

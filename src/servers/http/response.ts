@@ -56,13 +56,18 @@ const STATUS_LIMIT = 600;
 export class PreparedHead {
   readonly status: number;
   readonly fields: string;
+  /** A body to stand behind the head in the same block; 0 bytes of it when there is none. Lent for as long as this is used. */
+  readonly bodyAt: number;
+  readonly bodyBytes: number;
   /** One block a variant, `NO_BLOCK` until it is needed, and the second it was built for. */
   readonly blocks = new Int32Array(VARIANTS);
   readonly seconds = new Int32Array(VARIANTS);
 
-  constructor(status: number, fields: string) {
+  constructor(status: number, fields: string, bodyAt = 0, bodyBytes = 0) {
     this.status = status;
     this.fields = fields;
+    this.bodyAt = bodyAt;
+    this.bodyBytes = bodyBytes;
   }
 }
 
@@ -83,13 +88,15 @@ export class FixedResponse {
   }
 }
 
-const COUNTER_NAMES = ['headsBuilt', 'headsReused', 'headBytesSummed'] as const;
+const COUNTER_NAMES = ['headsBuilt', 'headsReused', 'headBytesSummed', 'bodyBytesJoined'] as const;
 export type ResponderCounterName = (typeof COUNTER_NAMES)[number];
 /** Heads written, and those that had been written before. */
 const HEADS_BUILT = 0;
 const HEADS_REUSED = 1;
 /** Bytes of heads read to make their grids of sums. */
 const HEAD_BYTES_SUMMED = 2;
+/** Bytes of short bodies copied behind prepared heads. */
+const BODY_BYTES_JOINED = 3;
 
 export interface ResponderOptions {
   /** Prepared heads are kept for the responses that follow (default true). */
@@ -104,9 +111,10 @@ export class Responder {
   /** Where `HTTP/1.1 100 Continue` lies, for good. */
   readonly continueAt: number;
   readonly continueBytes: number;
+  /** Prepared heads are kept for the responses that follow. */
+  readonly keepsHeads: boolean;
   private readonly bytes: Bytes;
   private readonly memory: BlockAllocator;
-  private readonly keepHeads: boolean;
   private readonly sums: boolean;
   private readonly clock: Clock;
   private readonly fixed: (FixedResponse | null)[] = new Array(STATUS_LIMIT).fill(null);
@@ -122,7 +130,7 @@ export class Responder {
     this.bytes = bytes;
     this.memory = memory;
     this.clock = clock;
-    this.keepHeads = options.keepHeads ?? true;
+    this.keepsHeads = options.keepHeads ?? true;
     this.sums = options.sums ?? false;
     this.blocks = new HeaderBlocks(bytes, memory, this.sums);
     const text = 'HTTP/1.1 100 Continue\r\n\r\n';
@@ -151,7 +159,7 @@ export class Responder {
 
   /** A block of a prepared head for now, with a reference for the caller; `NO_BLOCK` without memory. */
   acquire(head: PreparedHead, variant: number): number {
-    if (!this.keepHeads) return this.build(head.status, head.fields, variant);
+    if (!this.keepsHeads) return this.build(head.status, head.fields, variant, head.bodyAt, head.bodyBytes);
     let block = int32At(head.blocks, variant);
     if (block === NO_BLOCK || int32At(head.seconds, variant) !== this.second) {
       block = this.rebuild(head, variant);
@@ -164,10 +172,11 @@ export class Responder {
   }
 
   /** A block that is sent once: the caller has the only reference. */
-  build(status: number, fields: string, variant: number): number {
-    const block = this.blocks.create(this.text(status, fields, variant));
+  build(status: number, fields: string, variant: number, bodyAt = 0, bodyBytes = 0): number {
+    const block = this.blocks.create(this.text(status, fields, variant), bodyAt, bodyBytes);
     if (block === NO_BLOCK) return NO_BLOCK;
     this.counters.increment(HEADS_BUILT);
+    this.counters.add(BODY_BYTES_JOINED, bodyBytes);
     if (this.sums) this.counters.add(HEAD_BYTES_SUMMED, this.blocks.length(block));
     return block;
   }
@@ -189,7 +198,7 @@ export class Responder {
   }
 
   private rebuild(head: PreparedHead, variant: number): number {
-    const block = this.build(head.status, head.fields, variant);
+    const block = this.build(head.status, head.fields, variant, head.bodyAt, head.bodyBytes);
     if (block === NO_BLOCK) return NO_BLOCK;
     const old = int32At(head.blocks, variant);
     if (old !== NO_BLOCK) this.blocks.release(old);

@@ -1,15 +1,25 @@
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { FILE_DATE, NOTHING_HELD, parseResponse, Rig, splitResponses } from './rig.ts';
 
 const H = 'Host: test\r\n';
 
-test('golden: the bytes of a response, in two regions', async (t) => {
-  const rig = new Rig({ files: { 'index.html': '<p>hello' } });
+for (const [joinedBodyBytes, regions] of [
+  [8, 1],
+  [7, 2],
+  [0, 2],
+] as const) {
+  test(`golden: the bytes of a response, ${joinedBodyBytes} bytes joined to the head at most`, async (t) => {
+    await expectGolden(t, joinedBodyBytes, regions);
+  });
+}
+
+async function expectGolden(t: ExecutionContext, joinedBodyBytes: number, regions: number): Promise<void> {
+  const rig = new Rig({ files: { 'index.html': '<p>hello' }, limits: { joinedBodyBytes } });
   const connection = rig.transport.connect();
   rig.transport.acknowledging = false;
   rig.transport.deliver(connection, `GET / HTTP/1.1\r\n${H}\r\n`);
   await rig.until(() => connection.sent.length > 0);
-  t.is(connection.sent.length, 2);
+  t.is(connection.sent.length, regions);
   t.is(
     connection.take(),
     'HTTP/1.1 200 OK\r\n' +
@@ -23,11 +33,46 @@ test('golden: the bytes of a response, in two regions', async (t) => {
       '\r\n' +
       '<p>hello',
   );
+  t.is(rig.cheetah.counters.get('answersJoined'), regions === 1 ? 1 : 0);
+  t.is(rig.cheetah.snapshot().bodyBytesJoined, regions === 1 ? 8 : 0);
+  t.deepEqual(await rig.close(), NOTHING_HELD);
+}
+
+test('answers joined to their heads: HEAD, ranges and 304 have heads of their own', async (t) => {
+  const rig = new Rig({ files: { a: 'text' } });
+  const whole = await rig.get('/a');
+  t.is(whole.body, 'text');
+  const head = await rig.get('/a', '', 'HEAD');
+  t.deepEqual([head.status, head.body, head.fields.get('content-length')], [200, '', '4']);
+  const range = await rig.get('/a', 'Range: bytes=1-2\r\n');
+  t.deepEqual([range.status, range.body], [206, 'ex']);
+  t.is((await rig.get('/a', `If-None-Match: ${whole.fields.get('etag')}\r\n`)).status, 304);
+  t.is(rig.cheetah.counters.get('answersJoined'), 1);
+  t.is(rig.cheetah.counters.get('bodyBytes'), 4 + 2);
+  t.deepEqual(await rig.close(), NOTHING_HELD);
+});
+
+test('without memory to join an answer, head and body leave as two regions', async (t) => {
+  const body = 'x'.repeat(1000);
+  const files = Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`f${i}`, body]));
+  const rig = new Rig({ files, limits: { responseMemoryBytes: 96 * 1024 } });
+  await rig.get('/f0', '', 'HEAD');
+  rig.transport.acknowledging = false;
+  for (let i = 0; i < 60; i++) {
+    const connection = rig.transport.connect();
+    rig.transport.deliver(connection, `GET /f${i} HTTP/1.1\r\n${H}\r\n`);
+    await rig.until(() => connection.sent.length > 0);
+    t.is(parseResponse(connection.take()).body, body);
+  }
+  const joined = rig.cheetah.counters.get('answersJoined');
+  t.true(joined > 0 && joined < 60, `${joined} joined`);
+  t.is(rig.cheetah.counters.get('memoryShortages'), 0);
+  for (const connection of rig.transport.connections) rig.transport.acknowledge(connection);
   t.deepEqual(await rig.close(), NOTHING_HELD);
 });
 
 test('a cached file is answered within the turn, from the same regions', async (t) => {
-  const rig = new Rig({ files: { 'a.txt': 'text' } });
+  const rig = new Rig({ files: { 'a.txt': 'text' }, limits: { joinedBodyBytes: 0 } });
   await rig.get('/a.txt');
   rig.transport.acknowledging = false;
   const connection = rig.transport.connect();
@@ -195,7 +240,7 @@ test('HTTP/1.0: closes, unless asked to keep the connection, and then says so', 
   const connection = rig.transport.connect();
   for (let i = 0; i < 3; i++) {
     rig.transport.deliver(connection, 'GET /a HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n');
-    await rig.until(() => connection.sent.length === 2);
+    await rig.until(() => connection.sent.length === 1);
     t.is(parseResponse(connection.take()).fields.get('connection'), 'keep-alive');
   }
   t.false(connection.closed);
@@ -258,7 +303,7 @@ test('Expect: 100-continue', async (t) => {
   rig.transport.turn();
   t.is(connection.take(), 'HTTP/1.1 100 Continue\r\n\r\n');
   rig.transport.deliver(connection, 'hello');
-  await rig.until(() => connection.sent.length === 2);
+  await rig.until(() => connection.sent.length === 1);
   t.is(parseResponse(connection.take()).status, 200);
   // A body too long is refused before it is sent.
   rig.transport.deliver(connection, `GET /a HTTP/1.1\r\n${H}Content-Length: 500000\r\nExpect: 100-continue\r\n\r\n`);
@@ -303,11 +348,11 @@ test('the Date moves on, and what is under way keeps the old one', async (t) => 
   rig.transport.acknowledging = false;
   const connection = rig.transport.connect();
   rig.transport.deliver(connection, request);
-  await rig.until(() => connection.sent.length === 2);
+  await rig.until(() => connection.sent.length === 1);
   rig.pass(1_000_000);
   rig.transport.deliver(connection, request);
   // The transport checks on release that no region changed while it was lent.
-  await rig.until(() => connection.sent.length === 4);
+  await rig.until(() => connection.sent.length === 2);
   const dates = splitResponses(connection.take()).map(({ fields }) => fields.get('date'));
   t.deepEqual(dates, ['Thu, 01 Jan 2026 00:00:00 GMT', 'Thu, 01 Jan 2026 00:00:01 GMT']);
   t.deepEqual(await rig.close(), NOTHING_HELD);
