@@ -172,9 +172,7 @@ async function attributeWebswamp(
     const workload = `against nginx, ${mode}`;
     context.say(`attribution: webswamp, ${workload}`);
     const samples = await context.alternate(parties, workload, async (party): Promise<AttributionSample> => {
-      const { seconds } = options;
-      const { result, time } = await context.timedInside(seconds, () => party.run(target, mode, seconds));
-      if (result.requests === 0) throw new Error('it got no answer');
+      const { result, time } = await generators.measure(context, party, target, mode);
       const { requests, requestsPerSecond } = result;
       // the generator's core is what is asked about here
       const swapped = { ...time, serverSeconds: time.clientSeconds, clientSeconds: time.serverSeconds };

@@ -113,11 +113,13 @@ export class Context {
 
   /**
    * What the two cores did in the middle of something that takes so many seconds beside its own start, which is left out: what
-   * starts slowly is not to pay for that by the request.
+   * starts slowly is not to pay for that by the request. Before those seconds come `warmUpSeconds` that are left out as well. The
+   * part that is looked at is as long, and as far from the beginning and the end of those seconds, whoever is measured.
    */
-  async timedInside<Result>(seconds: number, action: () => Promise<Result>) {
+  async timedInside<Result>(seconds: number, action: () => Promise<Result>, warmUpSeconds = 0) {
     const leadMs = Math.min(LONGEST_LEAD_MS, 500 * seconds);
-    const inside = delay(leadMs).then(() => this.timed(() => delay(1000 * seconds - leadMs - TAIL_MS)));
+    const lengthMs = 1000 * seconds - leadMs - TAIL_MS;
+    const inside = delay(1000 * warmUpSeconds + leadMs).then(() => this.timed(() => delay(lengthMs)));
     const [result, { time }] = await Promise.all([action(), inside]);
     return { result, time };
   }

@@ -31,8 +31,16 @@ export interface Generator {
   readonly name: string;
   /** What it can do. */
   readonly modes: readonly Mode[];
+  /**
+   * Whether it loads the server for `WARM_UP_SECONDS` before the seconds that it measures. One that has no such option is run
+   * for as long beforehand: the server, and the kernel, are then as warm for it as for the others.
+   */
+  readonly warmsUp: boolean;
   run(target: Target, mode: Mode, seconds: number): Promise<Generated>;
 }
+
+/** Load of every generator that nothing is measured of. */
+export const WARM_UP_SECONDS = 2;
 
 const BOTH: readonly Mode[] = ['keep-alive', 'close'];
 const PATIENCE_MS = 20_000;
@@ -42,6 +50,9 @@ const SWAMP_DEVICE = 'swamp0';
 const SWAMP_NETWORK = '10.91.0';
 /** Address by which webswamp reaches the kernel at the other end of its device. */
 export const SWAMP_HOST_ADDRESS = `${SWAMP_NETWORK}.1`;
+/** Last parts of webswamp's addresses, one for each run. */
+const FIRST_SWAMP_HOST = 2;
+const SWAMP_HOSTS = 250;
 const SAMPLING_INTERVAL_US = '200';
 
 export class Generators {
@@ -62,12 +73,23 @@ export class Generators {
       {
         name: 'webswamp --sockets',
         modes: BOTH,
+        warmsUp: true,
         run: (target, mode, seconds) => this.swampSockets(target, mode, seconds),
       },
-      { name: 'wrk', modes: BOTH, run: (target, mode, seconds) => this.wrk(target, mode, seconds) },
-      { name: 'h2load', modes: ['keep-alive'], run: (target, _mode, seconds) => this.h2load(target, seconds) },
-      { name: 'ab', modes: BOTH, run: (target, mode, seconds) => this.ab(target, mode, seconds) },
-      { name: 'autocannon', modes: BOTH, run: (target, mode, seconds) => this.autocannon(target, mode, seconds) },
+      { name: 'wrk', modes: BOTH, warmsUp: false, run: (target, mode, seconds) => this.wrk(target, mode, seconds) },
+      {
+        name: 'h2load',
+        modes: ['keep-alive'],
+        warmsUp: true,
+        run: (target, _mode, seconds) => this.h2load(target, seconds),
+      },
+      { name: 'ab', modes: BOTH, warmsUp: false, run: (target, mode, seconds) => this.ab(target, mode, seconds) },
+      {
+        name: 'autocannon',
+        modes: BOTH,
+        warmsUp: true,
+        run: (target, mode, seconds) => this.autocannon(target, mode, seconds),
+      },
     ];
   }
 
@@ -76,6 +98,7 @@ export class Generators {
     return {
       name,
       modes: BOTH,
+      warmsUp: true,
       run: (target, mode, seconds) => this.swamp(target, [...modeSwitches(mode), ...switches], seconds),
     };
   }
@@ -87,14 +110,27 @@ export class Generators {
     seconds: number,
     node: readonly string[] = [],
   ): Promise<Report> {
+    // A process has timestamps of its own, which a server that remembers the last one's connections in TIME-WAIT may take for
+    // older ones (RFC 6191), and refuse. The kernel's connections have one clock for all processes.
+    const host = FIRST_SWAMP_HOST + (this.runs % SWAMP_HOSTS);
     const network = [
-      ...['--device', `tap:${SWAMP_DEVICE}`, '--address', `${SWAMP_NETWORK}.2/24`],
+      ...['--device', `tap:${SWAMP_DEVICE}`, '--address', `${SWAMP_NETWORK}.${host}/24`],
       ...['--host-address', `${SWAMP_HOST_ADDRESS}/24`, '--gateway', SWAMP_HOST_ADDRESS],
     ];
     return this.runSwamp(target.swampSpace, target.swampUrl, [...network, ...switches], seconds, node);
   }
 
-  /** Where the time of webswamp's process goes over a whole run, start and end of the process included. */
+  /** What a generator did for the measured seconds, warm-up over, and what the cores did in their midst. */
+  async measure(context: Context, generator: Generator, target: Target, mode: Mode) {
+    const { seconds } = context.options;
+    if (!generator.warmsUp) await generator.run(target, mode, WARM_UP_SECONDS);
+    const action = () => generator.run(target, mode, seconds);
+    const { result, time } = await context.timedInside(seconds, action, generator.warmsUp ? WARM_UP_SECONDS : 0);
+    if (result.requests === 0) throw new Error(`${generator.name} got no answer, ${result.errors} errors`);
+    return { result, time };
+  }
+
+  /** Where the time of webswamp's process goes when it is warm. */
   async summarizeProfile(context: Context, target: Target, mode: Mode, what: string): Promise<ProfileSummary> {
     const name = `swamp-${this.runs++}.cpuprofile`;
     const node = [
@@ -103,7 +139,7 @@ export class Generators {
     ];
     const seconds = context.options.seconds + 1;
     const action = () => this.swamp(target, modeSwitches(mode), seconds, node);
-    const { time } = await context.timedInside(seconds, action);
+    const { time } = await context.timedInside(seconds, action, WARM_UP_SECONDS);
     const profile = JSON.parse(readFileSync(join(this.directory, name), 'utf8')) as CpuProfile;
     return summarize(what, profile, time, time.clientSeconds);
   }
@@ -120,7 +156,8 @@ export class Generators {
     node: readonly string[],
   ): Promise<Report> {
     const file = join(this.directory, `swamp-${this.runs++}.json`);
-    const args = [url, '-c', `${this.connections}`, '-d', `${seconds}s`, '--json', file, ...switches];
+    const times = ['-d', `${seconds}s`, '--warm-up', `${WARM_UP_SECONDS}s`];
+    const args = [url, '-c', `${this.connections}`, ...times, '--json', file, ...switches];
     const place = { ...this.place(space, seconds), accepts: [EXIT_SATURATED] };
     await this.lab.run(place, process.execPath, [...node, ...cliArguments('webswamp', args)]);
     return JSON.parse(readFileSync(file, 'utf8')) as Report;
@@ -132,7 +169,8 @@ export class Generators {
   }
 
   private async h2load(target: Target, seconds: number): Promise<Generated> {
-    const args = ['--h1', '-t1', '-c', `${this.connections}`, '-D', `${seconds}`, target.socketsUrl];
+    const times = ['-D', `${seconds}`, `--warm-up-time=${WARM_UP_SECONDS}`];
+    const args = ['--h1', '-t1', '-c', `${this.connections}`, ...times, target.socketsUrl];
     const output = await this.lab.run(this.place('client', seconds), 'h2load', args);
     const done = /(\d+) total, \d+ started, \d+ done, (\d+) succeeded, (\d+) failed, (\d+) errored/.exec(output);
     const speed = /finished in [^,]+, ([\d.]+) req\/s/.exec(output)?.[1];
@@ -155,7 +193,9 @@ export class Generators {
   private async autocannon(target: Target, mode: Mode, seconds: number): Promise<Generated> {
     const program = createRequire(import.meta.url).resolve('autocannon');
     const reconnect = mode === 'close' ? ['-H', 'Connection=close'] : [];
-    const args = [program, '-j', '-c', `${this.connections}`, '-d', `${seconds}`, ...reconnect, target.socketsUrl];
+    const connections = ['-c', `${this.connections}`];
+    const warmUp = ['--warmup', '[', ...connections, '-d', `${WARM_UP_SECONDS}`, ']'];
+    const args = [program, '-j', ...connections, '-d', `${seconds}`, ...warmUp, ...reconnect, target.socketsUrl];
     const output = await this.lab.run({ ...this.place('client', seconds), quiet: true }, process.execPath, args);
     const result = JSON.parse(/^\{.*\}$/m.exec(output)?.[0] ?? '{}') as Partial<AutocannonResult>;
     const requests = result.requests?.total;
@@ -164,7 +204,7 @@ export class Generators {
   }
 
   private place(space: string, seconds: number) {
-    return { space, core: this.lab.clientCore, patienceMs: seconds * 1000 + PATIENCE_MS };
+    return { space, core: this.lab.clientCore, patienceMs: (WARM_UP_SECONDS + seconds) * 1000 + PATIENCE_MS };
   }
 }
 

@@ -1,5 +1,7 @@
 /** What is shown of webswamp beside other load generators. */
+
 import { median, variation } from '../statistics.ts';
+import { WARM_UP_SECONDS } from './generators.ts';
 import { atLeast, type Bar, type Chart, type Presentation, type Table } from './shapes.ts';
 import { goodOf, percent } from './sweep-report.ts';
 import type { GeneratorCell, GeneratorSample, OpenLoop, WebswampData } from './webswamp.ts';
@@ -13,7 +15,8 @@ export function presentWebswamp(data: WebswampData): Presentation {
   return {
     notes: [
       `100 B documents, ${data.connections} connections; the generator has one processor and the server the other. The generators on sockets are in one namespace and nginx in another, joined by a veth pair; webswamp's TAP device ends in nginx's own namespace. Cheetah's TAP device is in the load's namespace, whose kernel forwards between it and webswamp's. h2load cannot open a connection for each request.`,
-      'Generator CPU is the busy time of its processor, softirqs included. The limit is the side whose processor was busy for more than 95% of the time; neither means that the two waited for each other.',
+      `Before the seconds that are measured every party loads the server for ${WARM_UP_SECONDS} s that count for nothing: by an option of its own (webswamp, h2load, autocannon), or in a run of its own (wrk, ab), as there is nothing in them that would have to warm up.`,
+      'Generator CPU is the busy time of its processor, softirqs included, in the midst of the measured seconds, in a part of the same length and at the same distance from their ends for every party. The limit is the side whose processor was busy for more than 95% of the time; neither means that the two waited for each other.',
       ...openLoopNotes(data),
     ],
     tables: data.cells.map((cell) => tableOf(cell, data.generators)),

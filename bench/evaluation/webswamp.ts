@@ -92,13 +92,11 @@ async function measureGenerators(
   target: Target,
   mode: Mode,
 ): Promise<GeneratorCell> {
-  const { seconds } = context.options;
   const where = `${server.name}, ${mode}`;
   context.say(`webswamp: ${where}`);
   const able = generators.all().filter(({ modes }) => modes.includes(mode));
   const samples = await context.alternate(able, where, async (generator): Promise<GeneratorSample> => {
-    const { result, time } = await context.timedInside(seconds, () => generator.run(target, mode, seconds));
-    if (result.requests === 0) throw new Error(`${generator.name} got no answer, ${result.errors} errors`);
+    const { result, time } = await generators.measure(context, generator, target, mode);
     const { requests, errors, requestsPerSecond } = result;
     return { requests, errors, requestsPerSecond, time };
   });

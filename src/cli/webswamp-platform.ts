@@ -14,6 +14,8 @@ import { networkOptions } from './arguments.ts';
 import type { Choice } from './webswamp-arguments.ts';
 
 const EXIT_FAILURE = 1;
+/** The open loop's requests leave when they are due, and not when a timer of the platform's, a millisecond long, ends. */
+const AWAKE_BEFORE_DUE_US = 1500;
 /** For the prepared requests, of which there are two. */
 const SOCKET_MEMORY_BYTES = 1024 * 1024;
 
@@ -34,7 +36,12 @@ export interface Platform<Connection> {
 
 /** Throws `OptionError` or `DeviceError`. */
 export function openStack(choice: Choice): Platform<Tcb> {
-  const options = { ...networkOptions(choice.values), sources: choice.sources, pollUs: choice.polls ? undefined : 0 };
+  const options = {
+    ...networkOptions(choice.values),
+    sources: choice.sources,
+    pollUs: choice.polls ? undefined : 0,
+    beforeDeadlineUs: choice.plan.requestsPerSecond > 0 ? AWAKE_BEFORE_DUE_US : 0,
+  };
   const host = openHost('webswamp', options, choice.tcpSettings);
   const { arena, stack, tcp, kernel, device } = host;
   host.onDeviceFailure = (failure) => {

@@ -46,7 +46,7 @@ Specialisations, on unless they are turned off (--no-checksum, which trusts what
   --copy                  copy what arrives, as reading a socket does, instead of counting it where it lies
   --no-reuse              make records of connections anew
   --no-single-filter      claim a packet filter for each connection
-  --no-polling            sleep until a frame arrives
+  --no-polling            sleep until a frame arrives, or until a request is due, which may then leave 2 ms late
   --no-checksum           do not look at TCP checksums of what arrives
   --sockets               use the kernel's sockets instead: the same program, for comparison
 

@@ -34,6 +34,8 @@ export interface HostOptions {
   readonly tcpSettings?: Partial<TcpSettings> | undefined;
   /** How long a busy host looks for frames before it sleeps, microseconds (default 100); 0: it always sleeps. */
   readonly pollUs?: number | undefined;
+  /** How long before a deadline it stays awake to meet it, microseconds (default 0). */
+  readonly beforeDeadlineUs?: number | undefined;
 }
 
 /** Turns that `close` takes to send the last resets, of a transmit queue full each. */
@@ -75,6 +77,7 @@ export class Host {
     this.tcp = new Tcp(this.stack, options.tcpSettings);
     this.reactor = new Reactor(clock, device.descriptor, () => this.turn(), {
       pollUs: options.pollUs ?? DEFAULT_POLL_US,
+      beforeDeadlineUs: options.beforeDeadlineUs,
       received: () => device.counters.receivedFrames,
       look: () => this.kernel.look(),
     });

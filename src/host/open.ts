@@ -42,6 +42,7 @@ export function openHost(name: string, openOptions: OpenOptions = {}, tcpSetting
       macLo: options.mac.lo,
       tcpSettings,
       pollUs: openOptions.pollUs,
+      beforeDeadlineUs: openOptions.beforeDeadlineUs,
     });
   } catch (error) {
     opened.close();

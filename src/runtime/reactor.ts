@@ -23,6 +23,10 @@ const MAX_SLEEP_MS = 2 ** 31 - 1;
 export const DEFAULT_POLL_US = 100;
 /** How long turns are taken in a row before Node's loop comes round. */
 const SLICE_US = 500;
+/** Who stays awake before a deadline and is this late for it has lost the processor to others, */
+const LOST_US = 1000;
+/** and gains more by sleeping for a while, as the scheduler then owes it some time. */
+const REST_US = 100_000;
 /** Looks for frames before the clock is read again. */
 const LOOKS = 8;
 
@@ -44,6 +48,11 @@ export const REACTOR_EMPTY_POLL_US = 4;
 export interface Polling {
   /** How long to look for frames after the last one, microseconds; 0: not at all. */
   readonly pollUs: number;
+  /**
+   * How long before a deadline to look for frames instead of sleeping (default 0): the platform's timers are milliseconds late, and
+   * who has to be punctual stays awake.
+   */
+  readonly beforeDeadlineUs?: number | undefined;
   /** Frames received so far. */
   received(): number;
   /** Receives what is waiting, for the next turn to work on; cheap when there is nothing. */
@@ -60,6 +69,7 @@ export class Reactor {
   private readonly polling: Polling;
   private readonly pollUs: number;
   private readonly sliceUs: number;
+  private readonly beforeDeadlineUs: number;
   private running = false;
   /** Kept here because a collected watch stops firing. */
   private watches: DescriptorWatch[] = [];
@@ -67,12 +77,15 @@ export class Reactor {
   private sleep: NodeJS.Timeout | undefined = undefined;
   /** When `sleep` ends: at the deadline or before. */
   private sleepUntilUs = Number.POSITIVE_INFINITY;
+  /** When it has to be awake again. */
   private deadlineUs = Number.POSITIVE_INFINITY;
   /** Frames received, and when the turn that found the last of them had ended. */
   private receivedFrames = 0;
   private receivedUs = Number.NEGATIVE_INFINITY;
   /** When the last slice ended, if it did so only to let Node's loop come round; else -1. */
   private gaveWayUs = -1;
+  /** Nobody stays awake for a deadline until then. */
+  private restsUntilUs = Number.NEGATIVE_INFINITY;
   /** Frames have been found, for the turn that is running or the next one. */
   private found = false;
   private pays = 0;
@@ -97,6 +110,7 @@ export class Reactor {
     this.polling = polling;
     this.pollUs = polling.pollUs;
     this.sliceUs = polling.pollUs > 0 ? SLICE_US : 0;
+    this.beforeDeadlineUs = polling.pollUs > 0 ? (polling.beforeDeadlineUs ?? 0) : 0;
   }
 
   /** Begins with a turn as soon as the loop comes round. */
@@ -161,20 +175,29 @@ export class Reactor {
       if (this.found) this.receivedUs = nowUs;
       this.found = false;
       again = deadlineUs <= 0;
-      const untilUs = Math.min(this.receivedUs + this.pollUs, deadlineUs);
-      if (!again && this.pays >= PAYS_ENOUGH && nowUs < untilUs) {
+      let untilUs = Math.min(this.receivedUs + this.pollUs, deadlineUs);
+      const isNear = this.isNear(deadlineUs, nowUs);
+      if (isNear) untilUs = Math.min(deadlineUs, startUs + this.sliceUs);
+      if (!again && (isNear || this.pays >= PAYS_ENOUGH) && nowUs < untilUs) {
         const beganUs = nowUs;
         this.lookForFrames(untilUs);
         nowUs = this.clock.nowUs();
         this.counters.add(REACTOR_EMPTY_POLL_US, nowUs - beganUs);
         again = this.found || nowUs >= deadlineUs;
+        if (isNear && nowUs - deadlineUs > LOST_US) this.restsUntilUs = nowUs + REST_US;
       }
+      if (isNear) again = true;
       if (nowUs - startUs >= this.sliceUs) break;
     }
-    this.deadlineUs = deadlineUs;
+    this.deadlineUs = nowUs < this.restsUntilUs ? deadlineUs : deadlineUs - this.beforeDeadlineUs;
     this.gaveWayUs = again ? nowUs : -1;
     if (again) this.wake();
-    else this.goToSleep(deadlineUs);
+    else this.goToSleep(this.deadlineUs);
+  }
+
+  /** Whether a deadline is so near that it is waited for awake. */
+  private isNear(deadlineUs: number, nowUs: number): boolean {
+    return this.beforeDeadlineUs > 0 && deadlineUs - this.beforeDeadlineUs <= nowUs && nowUs >= this.restsUntilUs;
   }
 
   /** Looks for frames until there are some, at most until `untilUs`. */

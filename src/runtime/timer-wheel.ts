@@ -14,6 +14,7 @@
  *
  * Memory: arrays are allocated by the constructor and, doubling, by `create`; nothing else allocates.
  */
+import { Alarms } from './alarm.ts';
 import type { Clock } from './clock.ts';
 import { float64At, int32At } from './words.ts';
 
@@ -45,6 +46,8 @@ const DEFAULT_CAPACITY = 256;
 const DEFAULT_LIMIT = 2 ** 24;
 
 export class TimerWheel {
+  /** Deadlines that no tick is waited for; they go off before the timers do. */
+  readonly alarms = new Alarms();
   private readonly clock: Clock;
   private readonly handlers: TimerHandler[] = [];
   private readonly limit: number;
@@ -203,11 +206,11 @@ export class TimerWheel {
    * do anything to any timer; a timer that it arms fires in a later call, however early the deadline.
    */
   advance(nowUs: number): number {
+    let fired = this.alarms.ring(nowUs);
     const target = Math.floor(nowUs / TICK_US);
-    if (!(target > this.presentTick)) return 0;
+    if (!(target > this.presentTick)) return fired;
     if (this.advancing) throw new Error('a timer handler cannot advance the wheel');
     this.advancing = true;
-    let fired = 0;
     try {
       while (true) {
         const slot = this.firstSlot();
@@ -236,9 +239,10 @@ export class TimerWheel {
    * nothing is armed.
    */
   nextDeadlineUs(): number {
-    if (this.armedCount === 0) return Number.POSITIVE_INFINITY;
+    const alarmUs = this.alarms.nextUs();
+    if (this.armedCount === 0) return alarmUs;
     const slot = this.firstSlot();
-    return slot === NOWHERE ? Number.POSITIVE_INFINITY : this.slotTick(slot) * TICK_US;
+    return slot === NOWHERE ? alarmUs : Math.min(alarmUs, this.slotTick(slot) * TICK_US);
   }
 
   private assertLive(id: number): void {

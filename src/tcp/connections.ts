@@ -61,9 +61,10 @@ export class ConnectionTable {
     this.values[slot] = value;
   }
 
-  delete(remoteAddress: number, remotePort: number, localAddress: number, localPort: number): void {
+  /** Removes an entry, unless it stands for something else by now than `value`. */
+  delete(remoteAddress: number, remotePort: number, localAddress: number, localPort: number, value: number): void {
     let hole = this.locate(remoteAddress, localAddress, packPorts(remotePort, localPort));
-    if (int32At(this.values, hole) === EMPTY) return;
+    if (int32At(this.values, hole) !== value) return;
     this.size--;
     // Close the hole: an entry behind it that probed past it moves into it.
     let slot = hole;

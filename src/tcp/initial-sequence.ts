@@ -22,7 +22,8 @@ export class InitialSequence {
   choose(tcb: Tcb, nowUs: number): void {
     const ports = (tcb.remotePort << 16) | tcb.localPort;
     const hash = hashWords(this.key, tcb.remoteAddress, ports, tcb.localAddress);
-    setIss(tcb, seqAdd(toSeq(hash), Math.floor(nowUs / TICK_US) % 2 ** 32));
+    // Bit operations take numbers modulo 2^32.
+    setIss(tcb, seqAdd(toSeq(hash), (nowUs / TICK_US) | 0));
   }
 
   /** The same for a new incarnation of a connection in TIME-WAIT: beyond what the old one sent. */

@@ -30,7 +30,7 @@ import { InitialSequence } from './initial-sequence.ts';
 import { input, reportIcmpError } from './input.ts';
 import { DEFAULT_BACKLOG, Listener } from './listener.ts';
 import { outputConnection, outputReplies } from './output.ts';
-import { EphemeralPorts } from './ports.ts';
+import { EPHEMERAL_PORTS, EphemeralPorts } from './ports.ts';
 import { ReceiveQueues, unreadBytes } from './receive-queue.ts';
 import { MAX_STRAY_REPLIES, Replies } from './replies.ts';
 import { Segment } from './segment.ts';
@@ -168,9 +168,7 @@ export class Tcp implements Transport {
     if (!this.local.has(localAddress)) {
       throw new RangeError(`${formatIpv4(localAddress)} is not an address of this stack`);
     }
-    const isFree = (port: number): boolean =>
-      this.table.find(remoteAddress, remotePort, localAddress, port) === NOT_FOUND && !this.listeners.has(port);
-    const localPort = this.ports.choose(localAddress, remoteAddress, remotePort, isFree);
+    const localPort = this.choosePort(remoteAddress, remotePort, localAddress);
     const tcb = localPort === 0 ? null : this.createConnection(remoteAddress, remotePort, localAddress, localPort);
     if (tcb === null) return null;
     tcb.user = user;
@@ -185,6 +183,18 @@ export class Tcp implements Transport {
       this.wantOutput(tcb);
     }
     return tcb;
+  }
+
+  /** A local port that no other connection to the same end has, and nobody listens on; 0 when there is none. */
+  private choosePort(remoteAddress: number, remotePort: number, localAddress: number): number {
+    const { ports, table, listeners } = this;
+    ports.aim(localAddress, remoteAddress, remotePort);
+    for (let tried = 0; tried < EPHEMERAL_PORTS; tried++) {
+      const port = ports.next();
+      const isFree = table.find(remoteAddress, remotePort, localAddress, port) === NOT_FOUND;
+      if (isFree && !listeners.has(port)) return port;
+    }
+    return 0;
   }
 
   findListener(port: number): Listener | null {
@@ -325,9 +335,8 @@ export class Tcp implements Transport {
     this.timers.cancel(tcb.slowTimer);
     releaseAll(this.regions, tcb);
     const { remoteAddress, remotePort, localAddress, localPort } = tcb;
-    if (this.table.find(remoteAddress, remotePort, localAddress, localPort) === tcb.index) {
-      this.table.delete(remoteAddress, remotePort, localAddress, localPort);
-    }
+    // What waits in TIME-WAIT has it already.
+    this.table.delete(remoteAddress, remotePort, localAddress, localPort, tcb.index);
     if (tcb.path !== null) {
       this.paths.release(tcb.path);
       tcb.path = null;
@@ -384,6 +393,7 @@ export class Tcp implements Transport {
       timeWait.remotePort(record),
       timeWait.localAddress(record),
       timeWait.localPort(record),
+      timeWaitValue(record),
     );
     const path: Path | null = timeWait.path(record);
     timeWait.remove(record);

@@ -39,8 +39,8 @@ class Scripted {
   turnUs = 5;
   deadlineUs = NEVER;
 
-  constructor(pollUs = POLL_US) {
-    const polling = { pollUs, received: () => this.frames, look: () => this.look() };
+  constructor(pollUs = POLL_US, beforeDeadlineUs = 0) {
+    const polling = { pollUs, beforeDeadlineUs, received: () => this.frames, look: () => this.look() };
     this.reactor = new Reactor(this.clock, -1, () => this.turn(), polling);
   }
 
@@ -50,7 +50,7 @@ class Scripted {
     this.reactor.wake();
   }
 
-  private look(): void {
+  look(): void {
     this.frames += this.waiting;
     this.waiting = 0;
     this.clock.timeUs++;
@@ -63,6 +63,65 @@ class Scripted {
     return this.deadlineUs;
   }
 }
+
+test('who has to be punctual stays awake before a deadline, slice by slice, and sleeps until then', async (t) => {
+  for (const beforeDeadlineUs of [1500, 0]) {
+    const scripted = new Scripted(POLL_US, beforeDeadlineUs);
+    const { reactor, clock } = scripted;
+    let lateUs = -1;
+    const dueUs = clock.timeUs + 1400;
+    scripted.deadlineUs = dueUs;
+    scripted.script = () => {
+      if (clock.timeUs < dueUs || lateUs >= 0) return;
+      lateUs = clock.timeUs - dueUs;
+      scripted.deadlineUs = NEVER;
+    };
+    reactor.start();
+    await comeRound();
+    if (beforeDeadlineUs === 0) {
+      t.is(lateUs, -1, 'it sleeps');
+    } else {
+      t.true(lateUs >= 0 && lateUs < 20, `${lateUs}`);
+      t.true(reactor.counters.get('slices') >= 3);
+    }
+    // Nothing is due in the next second: both sleep.
+    scripted.deadlineUs = clock.timeUs + 1_000_000;
+    scripted.script = () => {};
+    reactor.wake();
+    await comeRound();
+    const { turns } = scripted;
+    await comeRound();
+    t.is(scripted.turns, turns);
+    reactor.stop();
+  }
+});
+
+test('who stays awake and loses the processor all the same sleeps for a while', async (t) => {
+  const scripted = new Scripted(POLL_US, 1500);
+  const { reactor, clock } = scripted;
+  let isLost = true;
+  const look = scripted.look.bind(scripted);
+  scripted.look = () => {
+    look();
+    if (isLost && scripted.turns > 0) clock.timeUs += 5000;
+    if (scripted.turns > 0) isLost = false;
+  };
+  scripted.deadlineUs = clock.timeUs + 1000;
+  scripted.script = () => {
+    scripted.deadlineUs = clock.timeUs + 1000;
+  };
+  reactor.start();
+  await comeRound();
+  const { turns } = scripted;
+  t.true(turns <= 3, `${turns}`);
+  await comeRound();
+  t.is(scripted.turns, turns, 'it sleeps');
+  clock.timeUs += 200_000;
+  reactor.wake();
+  await comeRound();
+  t.true(scripted.turns > turns + 1, 'it stays awake again');
+  reactor.stop();
+});
 
 async function comeRound() {
   for (let i = 0; i < 5; i++) await afterImmediates();

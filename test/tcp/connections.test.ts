@@ -38,7 +38,11 @@ class Pair {
   }
 
   delete(entry: Entry): void {
-    this.table.delete(entry.address, entry.remotePort, entry.localAddress, entry.localPort);
+    const { address, remotePort, localAddress, localPort } = entry;
+    const value = this.model.get(nameOf(entry)) ?? 0;
+    // Of something else nothing is removed.
+    this.table.delete(address, remotePort, localAddress, localPort, value + 1);
+    this.table.delete(address, remotePort, localAddress, localPort, value);
     this.model.delete(nameOf(entry));
   }
 
@@ -102,7 +106,7 @@ test('a deletion in a run of colliding entries loses none of the others, whichev
     for (const [i, { address, remotePort, localAddress, localPort }] of entries.entries())
       table.set(address, remotePort, localAddress, localPort, i);
     const { address, remotePort, localAddress, localPort } = entries[gone] as Entry;
-    table.delete(address, remotePort, localAddress, localPort);
+    table.delete(address, remotePort, localAddress, localPort, gone);
     t.is(table.size, entries.length - 1);
     for (const [i, entry] of entries.entries()) {
       t.is(
@@ -130,7 +134,7 @@ test('colliding entries go in any order', (t) => {
       const left = new Set(order);
       for (const i of gone) {
         const { address, remotePort, localAddress, localPort } = entries[i] as Entry;
-        table.delete(address, remotePort, localAddress, localPort);
+        table.delete(address, remotePort, localAddress, localPort, i);
         left.delete(i);
         for (const n of numbers) t.is(find(n), left.has(n) ? n : NOT_FOUND);
       }
@@ -150,7 +154,7 @@ test('grows and keeps everything', (t) => {
     const found = pair.table.find(n | 0x80000000, 1 + (n % 65_535), LOCAL, 80);
     if (found !== n) t.fail(`entry ${n} became ${found}`);
   }
-  for (let n = 0; n < 20_000; n += 2) pair.table.delete(n | 0x80000000, 1 + (n % 65_535), LOCAL, 80);
+  for (let n = 0; n < 20_000; n += 2) pair.table.delete(n | 0x80000000, 1 + (n % 65_535), LOCAL, 80, n);
   t.is(pair.table.size, 10_000);
   for (let n = 0; n < 20_000; n++) {
     const found = pair.table.find(n | 0x80000000, 1 + (n % 65_535), LOCAL, 80);
@@ -175,8 +179,10 @@ test('setting again replaces, deleting again does nothing', (t) => {
   table.set(-1, 65_535, LOCAL, 65_535, timeWaitValue(1));
   t.is(table.size, 1);
   t.is(table.find(-1, 65_535, LOCAL, 65_535), timeWaitValue(1));
-  table.delete(-1, 65_535, LOCAL, 65_535);
-  table.delete(-1, 65_535, LOCAL, 65_535);
+  table.delete(-1, 65_535, LOCAL, 65_535, 1);
+  t.is(table.size, 1);
+  table.delete(-1, 65_535, LOCAL, 65_535, timeWaitValue(1));
+  table.delete(-1, 65_535, LOCAL, 65_535, timeWaitValue(1));
   t.is(table.size, 0);
   t.is(table.find(-1, 65_535, LOCAL, 65_535), NOT_FOUND);
 });

@@ -46,6 +46,8 @@ export const DEFAULT_PLAN: SwampPlan = {
 export const MAX_CONNECTIONS = 100_000;
 export const MAX_PIPELINE = 1024;
 
+/** The open loop looks at its schedule no more often than this: what is due in between leaves together. */
+export const PACE_US = 50;
 /** Connections opened in one go; the next go is a tick later, so that a start does not flood the path with SYNs. */
 export const OPENS_PER_TURN = 128;
 /** How long nobody connects after a connection could not be opened. */

@@ -21,6 +21,8 @@ export class TcpClient extends TcpTransport implements ClientTransport<Tcb> {
   /** First addresses of the ranges that connections come from, and how many each holds. */
   private readonly firsts: Int32Array;
   private readonly counts: Int32Array;
+  /** Addresses that connections come from. */
+  readonly sourceCount: number;
   /** Held, so that the next hop is not forgotten between connections. */
   private path: Path | null = null;
   private range = 0;
@@ -35,6 +37,7 @@ export class TcpClient extends TcpTransport implements ClientTransport<Tcb> {
     const ranges = sources.length === 0 ? [{ first: tcp.local.primary, count: 1 }] : sources.map(hostsOf);
     this.firsts = Int32Array.from(ranges, ({ first }) => first);
     this.counts = Int32Array.from(ranges, ({ count }) => count);
+    this.sourceCount = this.counts.reduce((sum, count) => sum + count, 0);
   }
 
   /**
@@ -47,11 +50,6 @@ export class TcpClient extends TcpTransport implements ClientTransport<Tcb> {
       this.path = this.client.paths.acquire(this.remoteAddress) ?? null;
     }
     return this.path !== null && this.path.neighbour.state >= NEIGHBOUR_STALE;
-  }
-
-  /** Addresses that connections come from. */
-  get sourceCount(): number {
-    return this.counts.reduce((sum, count) => sum + count, 0);
   }
 
   connect(user: TransportUser<Tcb>): Tcb | null {
@@ -76,7 +74,7 @@ export class TcpClient extends TcpTransport implements ClientTransport<Tcb> {
     const address = ((this.firsts[this.range] as number) + this.next) | 0;
     if (++this.next === this.counts[this.range]) {
       this.next = 0;
-      this.range = (this.range + 1) % this.counts.length;
+      if (++this.range === this.counts.length) this.range = 0;
     }
     return address;
   }

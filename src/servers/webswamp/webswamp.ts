@@ -11,6 +11,7 @@
  *
  * Memory: records of connections are pooled; requests lie in the arena once and are lent to every connection.
  */
+import type { Alarm } from '../../runtime/alarm.ts';
 import { Counters } from '../../runtime/counters.ts';
 import type { TimerWheel } from '../../runtime/timer-wheel.ts';
 import { TICK_US } from '../../runtime/timer-wheel.ts';
@@ -42,6 +43,7 @@ import {
   LATE_US,
   MAX_DRAINING,
   OPENS_PER_TURN,
+  PACE_US,
   REOPEN_DELAY_US,
   type SwampPlan,
   UNCOUNTED,
@@ -101,8 +103,10 @@ export class Webswamp<Connection> {
   private readonly again: TimeRing;
   private readonly connectionKind: number;
   private readonly pumpTimer: number;
+  /** When something is due on the schedule: no tick is waited for. */
+  private readonly dueAlarm: Alarm;
   private readonly endTimer: number;
-  private readonly warmUpTimer: number;
+  private readonly warmUpAlarm: Alarm;
   private warmUpEndUs = 0;
   /** What the counters said when the run began. */
   private readonly before = new Float64Array(SWAMP_COUNTER_NAMES.length);
@@ -139,14 +143,12 @@ export class Webswamp<Connection> {
       timers.addKind(() => this.pump()),
       0,
     );
+    this.dueAlarm = timers.alarms.create(() => this.pump());
     this.endTimer = timers.create(
       timers.addKind(() => this.finish()),
       0,
     );
-    this.warmUpTimer = timers.create(
-      timers.addKind(() => this.endWarmUp()),
-      0,
-    );
+    this.warmUpAlarm = timers.alarms.create(() => this.endWarmUp());
   }
 
   /** Begins now, with the warm-up if there is one. */
@@ -159,7 +161,7 @@ export class Webswamp<Connection> {
     } else {
       this.warmUpEndUs = nowUs + plan.warmUpUs;
       this.follow(nowUs, plan.warmUpUs, NEVER);
-      this.timers.schedule(this.warmUpTimer, this.warmUpEndUs);
+      this.warmUpAlarm.deadlineUs = this.warmUpEndUs;
     }
     this.pump();
     this.wake();
@@ -337,8 +339,14 @@ export class Webswamp<Connection> {
       if (record.hasRoom) this.list(record);
     }
     this.keptUp = this.again.length === 0 && this.issued >= this.dueSeen;
-    if (!this.keptUp && this.inUse < this.plan.connections) this.pumpLater();
-    else if (this.dueSeen < schedule.length) this.timers.schedule(this.pumpTimer, schedule.timeUs(this.dueSeen));
+    if (!this.keptUp && this.inUse < this.plan.connections) {
+      this.pumpLater();
+    } else if (this.dueSeen < schedule.length) {
+      const nextUs = schedule.timeUs(this.dueSeen);
+      // What has to wait for a connection need not be looked at to the microsecond.
+      if (this.keptUp) this.dueAlarm.deadlineUs = Math.max(nextUs, nowUs + PACE_US);
+      else this.timers.schedule(this.pumpTimer, nextUs);
+    }
   }
 
   /** What has become due since the last look; it is late by our own fault if all before it had been handed over. */
@@ -442,8 +450,9 @@ export class Webswamp<Connection> {
     this.unsent += this.again.length;
     this.again.clear();
     this.timers.cancel(this.pumpTimer);
+    this.dueAlarm.deadlineUs = NEVER;
     this.timers.cancel(this.endTimer);
-    this.timers.cancel(this.warmUpTimer);
+    this.warmUpAlarm.deadlineUs = NEVER;
     for (const record of this.records) {
       const { unanswered } = record;
       if (unanswered === 0) continue;
