@@ -44,7 +44,6 @@ export function cheetahSockets(options: CheetahSocketsOptions): void {
     root,
     tcp: transport,
     arena,
-    bytes: arena.bytes,
     clock,
     timers,
     log,

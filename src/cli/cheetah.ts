@@ -1,11 +1,11 @@
 /** `exonet cheetah`: serves the files of a directory over HTTP from a stack of its own. */
 import { statSync } from 'node:fs';
+import { createCheetah } from '../host/create-cheetah.ts';
 import type { Host } from '../host/host.ts';
 import { openHost } from '../host/open.ts';
 import { readLogLevel } from '../host/options.ts';
-import { Cheetah } from '../servers/cheetah/cheetah.ts';
-import { type Specialisations, tcpSettingsOf } from '../servers/cheetah/specialisations.ts';
-import { TcpTransport } from '../servers/http/tcp-transport.ts';
+import type { Cheetah } from '../servers/cheetah/cheetah.ts';
+import { tcpSettingsOf } from '../servers/cheetah/specialisations.ts';
 import type { Tcb } from '../tcp/tcb.ts';
 import { formatIpv4 } from '../wire/address.ts';
 import {
@@ -74,7 +74,7 @@ export function cheetah(args: readonly string[]): void {
   const host = openHost('cheetah', network, tcpSettingsOf(specialisations));
   let server: Cheetah<Tcb>;
   try {
-    server = createServer(host, root, port, cacheBytes, specialisations);
+    server = createCheetah(host, { root, port, cacheBytes, specialisations });
     server.start();
   } catch (error) {
     host.close();
@@ -93,29 +93,6 @@ export function cheetah(args: readonly string[]): void {
     await server.close();
     logCounters(host, counters());
     host.close();
-  });
-}
-
-function createServer(
-  host: Host,
-  root: string,
-  port: number,
-  cacheBytes: number,
-  specialisations: Specialisations,
-): Cheetah<Tcb> {
-  const { arena, stack, tcp } = host;
-  return new Cheetah({
-    root,
-    tcp: new TcpTransport(tcp),
-    arena,
-    bytes: arena.bytes,
-    clock: stack.clock,
-    timers: stack.timers,
-    log: stack.log,
-    wake: () => stack.wake(),
-    port,
-    cacheBytes,
-    specialisations,
   });
 }
 

@@ -78,7 +78,6 @@ test('a steady loop of requests for a cached file allocates next to nothing', as
     root: '/',
     tcp: loop,
     arena,
-    bytes: arena.bytes,
     clock,
     timers: new TimerWheel(clock),
     log: silentLog,
