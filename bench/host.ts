@@ -4,6 +4,7 @@
  */
 import { openTap } from '../src/driver/tap.ts';
 import { Host, type HostOptions } from '../src/host/host.ts';
+import { ARENA_BYTES } from '../src/host/open.ts';
 import { readOptions } from '../src/host/options.ts';
 import { Arena } from '../src/runtime/arena.ts';
 import { type Clock, MonotonicClock } from '../src/runtime/clock.ts';
@@ -11,7 +12,6 @@ import { createLog } from '../src/runtime/log.ts';
 import { SystemRandom } from '../src/runtime/random.ts';
 import { deviceWork, type Work } from './control.ts';
 
-const ARENA_BYTES = 1536 * 1024 * 1024;
 const AGE_US = 3600 * 1_000_000;
 
 class AgedClock implements Clock {

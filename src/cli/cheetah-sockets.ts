@@ -1,4 +1,5 @@
 /** `exonet cheetah --sockets`: the same server over node:net, whose events are its turns. */
+import { ARENA_BYTES } from '../host/open.ts';
 import { Arena } from '../runtime/arena.ts';
 import { createLog } from '../runtime/log.ts';
 import { TimerLoop } from '../runtime/timer-loop.ts';
@@ -9,8 +10,6 @@ import { printCountersOnSignal } from './counters.ts';
 import { onStopSignal } from './signals.ts';
 import type { SocketOptions } from './socket-options.ts';
 
-/** Address space, not memory: pages that nobody touches cost nothing. */
-const ARENA_BYTES = 1536 * 1024 * 1024;
 const EXIT_FAILURE = 1;
 
 export interface CheetahSocketsOptions extends SocketOptions {
