@@ -7,10 +7,9 @@ import { type SocketConnection, SocketTransport } from '../servers/baseline/sock
 import { Cheetah } from '../servers/cheetah/cheetah.ts';
 import type { Specialisations } from '../servers/cheetah/specialisations.ts';
 import { printCountersOnSignal } from './counters.ts';
+import { exitWith } from './failures.ts';
 import { onStopSignal } from './signals.ts';
 import type { SocketOptions } from './socket-options.ts';
-
-const EXIT_FAILURE = 1;
 
 export interface CheetahSocketsOptions extends SocketOptions {
   readonly root: string;
@@ -33,10 +32,7 @@ export function cheetahSockets(options: CheetahSocketsOptions): void {
     timers,
     afterEvent: () => loop.eventHandled(),
     onListening: () => console.log(`cheetah serves ${root} at ${urlOf(host, port)} (sockets)`),
-    onError: (error) => {
-      console.error(`exonet: ${error.message}`);
-      process.exit(EXIT_FAILURE);
-    },
+    onError: exitWith,
   });
   loop.onTurn = () => transport.flush();
   const server: Cheetah<SocketConnection> = new Cheetah({

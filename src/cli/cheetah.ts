@@ -18,6 +18,7 @@ import {
 } from './arguments.ts';
 import { cheetahSockets } from './cheetah-sockets.ts';
 import { hostCounters, logCounters, printCountersOnSignal } from './counters.ts';
+import { exitOnDeviceFailure } from './failures.ts';
 import { onStopSignal } from './signals.ts';
 import { readHostAddress, refuseWithSockets, type SocketOptions } from './socket-options.ts';
 import { readSpecialisations, SPECIALISATION_ARGUMENTS, SPECIALISATION_HELP } from './specialisations.ts';
@@ -53,7 +54,6 @@ const ARGUMENTS = {
 
 const MIB = 1024 * 1024;
 const MAX_CACHE_MIB = 1024;
-const EXIT_FAILURE = 1;
 
 /** Runs until a signal. Throws `UsageError`, `OptionError`, `DeviceError` or the file system's error before it serves. */
 export function cheetah(args: readonly string[]): void {
@@ -80,11 +80,7 @@ export function cheetah(args: readonly string[]): void {
     host.close();
     throw error;
   }
-  host.onDeviceFailure = (failure) => {
-    console.error(`exonet: ${failure.message}`);
-    host.close();
-    process.exit(EXIT_FAILURE);
-  };
+  exitOnDeviceFailure(host);
   host.start();
   const counters = () => ({ cheetah: server.snapshot(), ...hostCounters(host) });
   printCountersOnSignal(counters);

@@ -11,9 +11,9 @@ import type { ClientTransport } from '../servers/webswamp/transport.ts';
 import type { Tcb } from '../tcp/tcb.ts';
 import { formatIpv4 } from '../wire/address.ts';
 import { networkOptions } from './arguments.ts';
+import { exitOnDeviceFailure } from './failures.ts';
 import type { Choice } from './webswamp-arguments.ts';
 
-const EXIT_FAILURE = 1;
 /** For the prepared requests, of which there are two. */
 const SOCKET_MEMORY_BYTES = 1024 * 1024;
 
@@ -37,11 +37,7 @@ export function openStack(choice: Choice): Platform<Tcb> {
   const options = { ...networkOptions(choice.values), sources: choice.sources, pollUs: choice.polls ? undefined : 0 };
   const host = openHost('webswamp', options, choice.tcpSettings);
   const { arena, stack, tcp, kernel, device } = host;
-  host.onDeviceFailure = (failure) => {
-    console.error(`exonet: ${failure.message}`);
-    host.close();
-    process.exit(EXIT_FAILURE);
-  };
+  exitOnDeviceFailure(host);
   const Client = choice.values['no-single-filter'] === true ? FilteringTcpClient : TcpClient;
   const transport = new Client(tcp, choice.address, choice.port);
   return {
