@@ -24,7 +24,7 @@ import {
   type Tcb,
   type TcpUser,
 } from '../../src/tcp/tcb.ts';
-import { MemoryFiles } from '../servers/cheetah/slow-files.ts';
+import { FakeFiles } from '../servers/cheetah/fake-files.ts';
 import { findLeaks } from './leaks.ts';
 import { ADDRESS_B, World, type WorldOptions } from './world.ts';
 
@@ -44,7 +44,7 @@ export interface CheetahWorldOptions {
 
 export class CheetahWorld {
   readonly world: World;
-  readonly files = new MemoryFiles();
+  readonly files = new FakeFiles();
   readonly cheetah: Cheetah<Tcb>;
   /** Sees each frame that gets onto the wire. */
   onFrame: FrameObserver = () => {};

@@ -6,7 +6,7 @@ import type { Cheetah } from '../../../src/servers/cheetah/cheetah.ts';
 import type { Report } from '../../../src/servers/webswamp/report.ts';
 import type { Tcb } from '../../../src/tcp/tcb.ts';
 import { ADDRESS_B, World } from '../../support/world.ts';
-import { MemoryFiles } from '../cheetah/slow-files.ts';
+import { FakeFiles } from '../cheetah/fake-files.ts';
 import { createSwamp, MILLISECOND, PORT, reportOf, SECOND } from './rig.ts';
 
 const BODY = 'cheetah '.repeat(2000);
@@ -14,7 +14,7 @@ const BODY = 'cheetah '.repeat(2000);
 /** Files are promised, so the virtual time moves in steps between which promises are kept. */
 async function load(seed: number, loss: number): Promise<{ report: Report; served: number; copied: number }> {
   const world = new World({ seed, link: { delayUs: 200, faults: { loss } } });
-  const source = new MemoryFiles();
+  const source = new FakeFiles();
   source.add('file', BODY);
   const cheetah: Cheetah<Tcb> = createCheetah(world.b, {
     root: '/',
