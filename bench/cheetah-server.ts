@@ -5,9 +5,8 @@
  */
 import { parseArgs } from 'node:util';
 import { readSpecialisations, SPECIALISATION_ARGUMENTS } from '../src/cli/specialisations.ts';
-import { Cheetah } from '../src/servers/cheetah/cheetah.ts';
+import { createCheetah } from '../src/host/create-cheetah.ts';
 import { tcpSettingsOf } from '../src/servers/cheetah/specialisations.ts';
-import { TcpTransport } from '../src/servers/http/tcp-transport.ts';
 import { answerBench } from './control.ts';
 import { hostWork, openAgedHost } from './host.ts';
 
@@ -24,16 +23,8 @@ const host = openAgedHost('cheetah', network, {
   tcpSettings: tcpSettingsOf(specialisations),
   pollUs: specialisations.polling ? undefined : 0,
 });
-const { arena, stack, tcp } = host;
-const server = new Cheetah({
+const server = createCheetah(host, {
   root: directory,
-  tcp: new TcpTransport(tcp),
-  arena,
-  bytes: arena.bytes,
-  clock: stack.clock,
-  timers: stack.timers,
-  log: stack.log,
-  wake: () => stack.wake(),
   port: PORT,
   specialisations,
 });

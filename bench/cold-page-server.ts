@@ -4,9 +4,8 @@
  *     node cold-page-server.js DIRECTORY on|off READ_MS DEVICE ADDRESS HOST_ADDRESS
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { Cheetah } from '../src/servers/cheetah/cheetah.ts';
+import { createCheetah } from '../src/host/create-cheetah.ts';
 import { DiskFiles, type FileSource, type OpenFile } from '../src/servers/cheetah/disk.ts';
-import { TcpTransport } from '../src/servers/http/tcp-transport.ts';
 import { answerBench } from './control.ts';
 import { hostWork, openAgedHost } from './host.ts';
 
@@ -36,16 +35,8 @@ class SlowFiles extends DiskFiles implements FileSource {
 
 const [directory = '', grouping, readMs, ...network] = process.argv.slice(2);
 const host = openAgedHost('cold-page', network);
-const { arena, stack, tcp } = host;
-const server = new Cheetah({
+const server = createCheetah(host, {
   root: directory,
-  tcp: new TcpTransport(tcp),
-  arena,
-  bytes: arena.bytes,
-  clock: stack.clock,
-  timers: stack.timers,
-  log: stack.log,
-  wake: () => stack.wake(),
   port: PORT,
   specialisations: { htmlGrouping: grouping === 'on' },
   source: readMs === '0' ? new DiskFiles(directory) : new SlowFiles(directory, Number(readMs)),

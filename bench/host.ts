@@ -4,14 +4,14 @@
  */
 import { openTap } from '../src/driver/tap.ts';
 import { Host, type HostOptions } from '../src/host/host.ts';
-import { readOptions } from '../src/host/options.ts';
+import { ARENA_BYTES } from '../src/host/open.ts';
+import { addressesOf, readOptions } from '../src/host/options.ts';
 import { Arena } from '../src/runtime/arena.ts';
 import { type Clock, MonotonicClock } from '../src/runtime/clock.ts';
 import { createLog } from '../src/runtime/log.ts';
 import { SystemRandom } from '../src/runtime/random.ts';
 import { deviceWork, type Work } from './control.ts';
 
-const ARENA_BYTES = 1536 * 1024 * 1024;
 const AGE_US = 3600 * 1_000_000;
 
 class AgedClock implements Clock {
@@ -48,11 +48,8 @@ export function openAgedHost(name: string, args: readonly string[], more: AgedHo
     clock: new AgedClock(),
     random: new SystemRandom(),
     log: createLog(options.logLevel),
-    address: options.address.address,
-    prefixLength: options.address.prefixLength,
+    ...addressesOf(options),
     gateway: options.hostAddress?.address,
-    macHi: options.mac.hi,
-    macLo: options.mac.lo,
     tcpSettings,
     pollUs,
   });

@@ -16,7 +16,7 @@ export { Host, type HostOptions } from './host/host.ts';
 export { openHost } from './host/open.ts';
 export { type OpenForwardOptions, openForwardHost } from './host/open-forward.ts';
 export { type OpenOptions, OptionError } from './host/options.ts';
-export { Stack, type StackOptions, type Transport } from './libos/stack.ts';
+export { Stack, type StackAddresses, type StackOptions, type Transport } from './libos/stack.ts';
 export { Arena } from './runtime/arena.ts';
 export { type Clock, MonotonicClock } from './runtime/clock.ts';
 export { createLog, type Log, type LogLevel, silentLog } from './runtime/log.ts';

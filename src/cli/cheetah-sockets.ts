@@ -1,4 +1,5 @@
 /** `exonet cheetah --sockets`: the same server over node:net, whose events are its turns. */
+import { ARENA_BYTES } from '../host/open.ts';
 import { Arena } from '../runtime/arena.ts';
 import { createLog } from '../runtime/log.ts';
 import { TimerLoop } from '../runtime/timer-loop.ts';
@@ -6,12 +7,9 @@ import { type SocketConnection, SocketTransport } from '../servers/baseline/sock
 import { Cheetah } from '../servers/cheetah/cheetah.ts';
 import type { Specialisations } from '../servers/cheetah/specialisations.ts';
 import { printCountersOnSignal } from './counters.ts';
+import { exitWith } from './failures.ts';
 import { onStopSignal } from './signals.ts';
 import type { SocketOptions } from './socket-options.ts';
-
-/** Address space, not memory: pages that nobody touches cost nothing. */
-const ARENA_BYTES = 1536 * 1024 * 1024;
-const EXIT_FAILURE = 1;
 
 export interface CheetahSocketsOptions extends SocketOptions {
   readonly root: string;
@@ -34,17 +32,13 @@ export function cheetahSockets(options: CheetahSocketsOptions): void {
     timers,
     afterEvent: () => loop.eventHandled(),
     onListening: () => console.log(`cheetah serves ${root} at ${urlOf(host, port)} (sockets)`),
-    onError: (error) => {
-      console.error(`exonet: ${error.message}`);
-      process.exit(EXIT_FAILURE);
-    },
+    onError: exitWith,
   });
   loop.onTurn = () => transport.flush();
   const server: Cheetah<SocketConnection> = new Cheetah({
     root,
     tcp: transport,
     arena,
-    bytes: arena.bytes,
     clock,
     timers,
     log,

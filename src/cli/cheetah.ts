@@ -1,11 +1,11 @@
 /** `exonet cheetah`: serves the files of a directory over HTTP from a stack of its own. */
 import { statSync } from 'node:fs';
+import { createCheetah } from '../host/create-cheetah.ts';
 import type { Host } from '../host/host.ts';
 import { openHost } from '../host/open.ts';
 import { readLogLevel } from '../host/options.ts';
-import { Cheetah } from '../servers/cheetah/cheetah.ts';
-import { type Specialisations, tcpSettingsOf } from '../servers/cheetah/specialisations.ts';
-import { TcpTransport } from '../servers/http/tcp-transport.ts';
+import type { Cheetah } from '../servers/cheetah/cheetah.ts';
+import { tcpSettingsOf } from '../servers/cheetah/specialisations.ts';
 import type { Tcb } from '../tcp/tcb.ts';
 import { formatIpv4 } from '../wire/address.ts';
 import {
@@ -18,6 +18,7 @@ import {
 } from './arguments.ts';
 import { cheetahSockets } from './cheetah-sockets.ts';
 import { hostCounters, logCounters, printCountersOnSignal } from './counters.ts';
+import { exitOnDeviceFailure } from './failures.ts';
 import { onStopSignal } from './signals.ts';
 import { readHostAddress, refuseWithSockets, type SocketOptions } from './socket-options.ts';
 import { readSpecialisations, SPECIALISATION_ARGUMENTS, SPECIALISATION_HELP } from './specialisations.ts';
@@ -53,7 +54,6 @@ const ARGUMENTS = {
 
 const MIB = 1024 * 1024;
 const MAX_CACHE_MIB = 1024;
-const EXIT_FAILURE = 1;
 
 /** Runs until a signal. Throws `UsageError`, `OptionError`, `DeviceError` or the file system's error before it serves. */
 export function cheetah(args: readonly string[]): void {
@@ -74,17 +74,13 @@ export function cheetah(args: readonly string[]): void {
   const host = openHost('cheetah', network, tcpSettingsOf(specialisations));
   let server: Cheetah<Tcb>;
   try {
-    server = createServer(host, root, port, cacheBytes, specialisations);
+    server = createCheetah(host, { root, port, cacheBytes, specialisations });
     server.start();
   } catch (error) {
     host.close();
     throw error;
   }
-  host.onDeviceFailure = (failure) => {
-    console.error(`exonet: ${failure.message}`);
-    host.close();
-    process.exit(EXIT_FAILURE);
-  };
+  exitOnDeviceFailure(host);
   host.start();
   const counters = () => ({ cheetah: server.snapshot(), ...hostCounters(host) });
   printCountersOnSignal(counters);
@@ -93,29 +89,6 @@ export function cheetah(args: readonly string[]): void {
     await server.close();
     logCounters(host, counters());
     host.close();
-  });
-}
-
-function createServer(
-  host: Host,
-  root: string,
-  port: number,
-  cacheBytes: number,
-  specialisations: Specialisations,
-): Cheetah<Tcb> {
-  const { arena, stack, tcp } = host;
-  return new Cheetah({
-    root,
-    tcp: new TcpTransport(tcp),
-    arena,
-    bytes: arena.bytes,
-    clock: stack.clock,
-    timers: stack.timers,
-    log: stack.log,
-    wake: () => stack.wake(),
-    port,
-    cacheBytes,
-    specialisations,
   });
 }
 

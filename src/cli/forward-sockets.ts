@@ -3,9 +3,8 @@ import { createLog, type LogLevel } from '../runtime/log.ts';
 import { SocketProxy } from '../servers/baseline/socket-proxy.ts';
 import { type Balance, formatService, type Service } from '../servers/forwarder/settings.ts';
 import { printCountersOnSignal } from './counters.ts';
+import { exitWith } from './failures.ts';
 import { onStopSignal } from './signals.ts';
-
-const EXIT_FAILURE = 1;
 
 export interface ForwardSocketsOptions {
   readonly services: readonly Service[];
@@ -20,13 +19,7 @@ export function forwardSockets(options: ForwardSocketsOptions): void {
   const log = createLog(options.logLevel);
   const proxies = services.map((service) => {
     const proxy = new SocketProxy({ service, balance, maxConnections, log });
-    proxy.listen().then(
-      () => console.log(`forward takes ${formatService(service)} (sockets)`),
-      (error: Error) => {
-        console.error(`exonet: ${error.message}`);
-        process.exit(EXIT_FAILURE);
-      },
-    );
+    proxy.listen().then(() => console.log(`forward takes ${formatService(service)} (sockets)`), exitWith);
     return proxy;
   });
   printCountersOnSignal(() =>

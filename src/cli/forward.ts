@@ -12,6 +12,7 @@ import {
 } from '../servers/forwarder/settings.ts';
 import { isInNetwork, parseCidr, parseIpv4 } from '../wire/address.ts';
 import { NETWORK_ARGUMENTS, NETWORK_HELP, parseArguments, readInteger, readOrder, UsageError } from './arguments.ts';
+import { exitOnDeviceFailure } from './failures.ts';
 import { forwardSockets } from './forward-sockets.ts';
 import { onStopSignal } from './signals.ts';
 import { refuseWithSockets } from './socket-options.ts';
@@ -63,7 +64,6 @@ const ARGUMENTS = {
 
 const MAX_DEVICES = 2;
 const MAX_FLOWS = 1_000_000;
-const EXIT_FAILURE = 1;
 
 type Values = ReturnType<typeof parseArguments<typeof ARGUMENTS>>;
 
@@ -95,11 +95,7 @@ export function forward(args: readonly string[]): void {
     restAfter: readInteger('rest-after', values['rest-after'] ?? `${DEFAULT_LIMITS.restAfter}`, 0, MAX_FLOWS),
   };
   const host = openForwardHost({ networks: readNetworks(values), services, mode, balance, limits });
-  host.onDeviceFailure = (failure) => {
-    console.error(`exonet: ${failure.message}`);
-    host.close();
-    process.exit(EXIT_FAILURE);
-  };
+  exitOnDeviceFailure(host);
   host.start();
   announce(host, services);
   onStopSignal(async () => host.close());

@@ -11,9 +11,9 @@ import type { ClientTransport } from '../servers/webswamp/transport.ts';
 import type { Tcb } from '../tcp/tcb.ts';
 import { formatIpv4 } from '../wire/address.ts';
 import { networkOptions } from './arguments.ts';
+import { exitOnDeviceFailure } from './failures.ts';
 import type { Choice } from './webswamp-arguments.ts';
 
-const EXIT_FAILURE = 1;
 /** The open loop's requests leave when they are due, and not when a timer of the platform's, a millisecond long, ends. */
 const AWAKE_BEFORE_DUE_US = 1500;
 /** For the prepared requests, of which there are two. */
@@ -44,11 +44,7 @@ export function openStack(choice: Choice): Platform<Tcb> {
   };
   const host = openHost('webswamp', options, choice.tcpSettings);
   const { arena, stack, tcp, kernel, device } = host;
-  host.onDeviceFailure = (failure) => {
-    console.error(`exonet: ${failure.message}`);
-    host.close();
-    process.exit(EXIT_FAILURE);
-  };
+  exitOnDeviceFailure(host);
   const Client = choice.values['no-single-filter'] === true ? FilteringTcpClient : TcpClient;
   const transport = new Client(tcp, choice.address, choice.port);
   return {

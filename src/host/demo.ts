@@ -7,16 +7,15 @@
 
 import type { SimLink } from '../driver/sim-link.ts';
 import { giveWay } from '../runtime/give-way.ts';
-import { silentLog } from '../runtime/log.ts';
-import { Cheetah } from '../servers/cheetah/cheetah.ts';
+import type { Cheetah } from '../servers/cheetah/cheetah.ts';
 import { MemoryFiles } from '../servers/cheetah/memory-files.ts';
-import { TcpTransport } from '../servers/http/tcp-transport.ts';
 import { DEFAULT_PLAN, type SwampPlan } from '../servers/webswamp/plan.ts';
 import { createReport, type Report } from '../servers/webswamp/report.ts';
 import { prepareRequest } from '../servers/webswamp/request.ts';
 import { TcpClient } from '../servers/webswamp/tcp-client.ts';
 import { Webswamp } from '../servers/webswamp/webswamp.ts';
 import type { Tcb } from '../tcp/tcb.ts';
+import { createCheetah } from './create-cheetah.ts';
 import type { ForwardHost } from './forward-host.ts';
 import type { Host } from './host.ts';
 import { Simulation } from './simulation.ts';
@@ -143,16 +142,8 @@ export class Demo {
   }
 
   private createCheetah(port: number, source: MemoryFiles): Cheetah<Tcb> {
-    const { stack, tcp } = this.server;
-    const cheetah = new Cheetah({
+    const cheetah = createCheetah(this.server, {
       root: '/',
-      tcp: new TcpTransport(tcp),
-      arena: this.world.arena,
-      bytes: this.world.arena.bytes,
-      clock: stack.clock,
-      timers: stack.timers,
-      log: silentLog,
-      wake: () => stack.wake(),
       port,
       source,
       cacheBytes: 64 * MIB,

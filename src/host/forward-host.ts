@@ -6,24 +6,17 @@
  */
 import type { Device, DeviceError } from '../driver/device.ts';
 import { Exokernel, turnTogether } from '../exokernel/exokernel.ts';
-import { Stack } from '../libos/stack.ts';
+import { Stack, type StackAddresses } from '../libos/stack.ts';
 import type { Arena } from '../runtime/arena.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { nonZero } from '../runtime/counters.ts';
 import type { Log } from '../runtime/log.ts';
 import { DEFAULT_POLL_US, Reactor } from '../runtime/reactor.ts';
 import { Forwarder, type ForwarderOptions } from '../servers/forwarder/forwarder.ts';
-import type { Cidr } from '../wire/address.ts';
 
-export interface ForwardSideOptions {
+/** A device, and who the forwarder is on it; `sources` are further addresses of services there. */
+export interface ForwardSideOptions extends StackAddresses {
   readonly device: Device;
-  readonly address: number;
-  readonly prefixLength: number;
-  /** Further addresses of services on this device. */
-  readonly sources?: readonly Cidr[] | undefined;
-  readonly gateway?: number | undefined;
-  readonly macHi: number;
-  readonly macLo: number;
 }
 
 export interface ForwardHostOptions extends Omit<ForwarderOptions, 'sides'> {

@@ -6,7 +6,7 @@
  */
 import type { Device, DeviceError } from '../driver/device.ts';
 import { Exokernel } from '../exokernel/exokernel.ts';
-import { Stack } from '../libos/stack.ts';
+import { Stack, type StackAddresses } from '../libos/stack.ts';
 import type { Arena } from '../runtime/arena.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
@@ -14,23 +14,14 @@ import type { Random } from '../runtime/random.ts';
 import { DEFAULT_POLL_US, Reactor } from '../runtime/reactor.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { Tcp } from '../tcp/tcp.ts';
-import type { Cidr } from '../wire/address.ts';
 
-export interface HostOptions {
+export interface HostOptions extends StackAddresses {
   readonly name: string;
   readonly arena: Arena;
   readonly device: Device;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  /** The stack's IPv4 address, and the length of its subnet's prefix. */
-  readonly address: number;
-  readonly prefixLength: number;
-  /** Whole prefixes that are the stack's as well. */
-  readonly sources?: readonly Cidr[] | undefined;
-  readonly gateway?: number | undefined;
-  readonly macHi: number;
-  readonly macLo: number;
   readonly tcpSettings?: Partial<TcpSettings> | undefined;
   /** How long a busy host looks for frames before it sleeps, microseconds (default 100); 0: it always sleeps. */
   readonly pollUs?: number | undefined;
@@ -59,18 +50,8 @@ export class Host {
     this.device = device;
     this.kernel = new Exokernel({ arena, device, clock, log });
     this.stack = new Stack({
-      name: options.name,
-      arena,
+      ...options,
       kernel: this.kernel,
-      clock,
-      random: options.random,
-      log,
-      address: options.address,
-      prefixLength: options.prefixLength,
-      sources: options.sources,
-      gateway: options.gateway,
-      macHi: options.macHi,
-      macLo: options.macLo,
       mtuBytes: device.mtuBytes,
       features: device.features,
     });

@@ -15,7 +15,7 @@ import {
 import { type Cidr, formatIpv4, isInNetwork } from '../wire/address.ts';
 import { ForwardHost, type ForwardSideOptions } from './forward-host.ts';
 import { ARENA_BYTES, capture, openDevice } from './open.ts';
-import { type NetworkOptions, type OpenOptions, OptionError, readOptions } from './options.ts';
+import { addressesOf, type NetworkOptions, type OpenOptions, OptionError, readOptions } from './options.ts';
 
 export interface OpenForwardOptions {
   /** One device or two. */
@@ -37,18 +37,9 @@ export function openForwardHost(options: OpenForwardOptions): ForwardHost {
   const devices: Device[] = [];
   try {
     const sides = networks.map((network): ForwardSideOptions => {
-      const { address, sources, gateway, mac } = network;
       const opened = openDevice(arena, network);
       devices.push(opened);
-      return {
-        device: capture(opened, arena, network.pcap, clock, log),
-        address: address.address,
-        prefixLength: address.prefixLength,
-        sources,
-        gateway,
-        macHi: mac.hi,
-        macLo: mac.lo,
-      };
+      return { device: capture(opened, arena, network.pcap, clock, log), ...addressesOf(network) };
     });
     assertDistinct(devices);
     const logsFlows = logLevel === 'trace' || logLevel === 'debug' || logLevel === 'info';

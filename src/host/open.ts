@@ -10,7 +10,7 @@ import { createLog, type Log } from '../runtime/log.ts';
 import { SystemRandom } from '../runtime/random.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { Host } from './host.ts';
-import { type NetworkOptions, type OpenOptions, readOptions } from './options.ts';
+import { addressesOf, type NetworkOptions, type OpenOptions, readOptions } from './options.ts';
 
 /** Address space, not memory: pages that nobody touches cost nothing. */
 export const ARENA_BYTES = 1536 * 1024 * 1024;
@@ -34,12 +34,7 @@ export function openHost(name: string, openOptions: OpenOptions = {}, tcpSetting
       clock,
       random: new SystemRandom(),
       log,
-      address: options.address.address,
-      prefixLength: options.address.prefixLength,
-      sources: options.sources,
-      gateway: options.gateway,
-      macHi: options.mac.hi,
-      macLo: options.mac.lo,
+      ...addressesOf(options),
       tcpSettings,
       pollUs: openOptions.pollUs,
       beforeDeadlineUs: openOptions.beforeDeadlineUs,

@@ -1,5 +1,6 @@
 /** What a host is to be opened with: which device, whose addresses, what may be left to the kernel; as people write it. */
 import { LocalAddresses } from '../libos/local-addresses.ts';
+import type { StackAddresses } from '../libos/stack.ts';
 import { LOG_LEVELS, type LogLevel } from '../runtime/log.ts';
 import {
   type Cidr,
@@ -101,6 +102,18 @@ export function readOptions(options: OpenOptions): NetworkOptions {
     offload: options.offload ?? true,
     pcap: options.pcap,
     logLevel: readLogLevel(options.logLevel),
+  };
+}
+
+/** What of it a stack is made with. */
+export function addressesOf({ address, sources, gateway, mac }: NetworkOptions): StackAddresses {
+  return {
+    address: address.address,
+    prefixLength: address.prefixLength,
+    sources,
+    gateway,
+    macHi: mac.hi,
+    macLo: mac.lo,
   };
 }
 

@@ -38,13 +38,9 @@ export interface Transport extends TransportHandler {
   unreachable(neighbourAddress: number): void;
 }
 
-export interface StackOptions {
-  readonly name: string;
-  readonly arena: Arena;
-  readonly kernel: Exokernel;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Log;
+/** The addresses of a stack, and its way out of its subnet. */
+export interface StackAddresses {
+  /** IPv4, and the length of the subnet's prefix. */
   readonly address: number;
   readonly prefixLength: number;
   /** Whole prefixes that are the stack's as well. */
@@ -53,6 +49,15 @@ export interface StackOptions {
   readonly gateway?: number | undefined;
   readonly macHi: number;
   readonly macLo: number;
+}
+
+export interface StackOptions extends StackAddresses {
+  readonly name: string;
+  readonly arena: Arena;
+  readonly kernel: Exokernel;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
   /** Largest IP packet on the link. */
   readonly mtuBytes: number;
   readonly features: DeviceFeatures;

@@ -3,9 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
-import { silentLog } from '../../src/runtime/log.ts';
-import { Cheetah } from '../../src/servers/cheetah/cheetah.ts';
-import { TcpTransport } from '../../src/servers/http/tcp-transport.ts';
+import { createCheetah } from '../../src/host/create-cheetah.ts';
 import { findBadPackets, readConnections } from '../support/capture.ts';
 import { CheetahProcess } from '../support/cheetah-process.ts';
 import { commandTest, execute, until, within } from '../support/commands.ts';
@@ -157,16 +155,8 @@ for (const wire of [TAP, VETH_PLAIN]) {
     // One that is kept in the cache, and one that is too large for it.
     const files = [site.add('cached.bin', 2_000_000), site.add('streamed.bin', 8_000_000)];
     const host = await openStack(t, wire, { tcpSettings: { timeWaitUs: 200_000 } });
-    const { arena, stack } = host;
-    const cheetah = new Cheetah({
+    const cheetah = createCheetah(host, {
       root: site.root,
-      tcp: new TcpTransport(host.tcp),
-      arena,
-      bytes: arena.bytes,
-      clock: stack.clock,
-      timers: stack.timers,
-      log: silentLog,
-      wake: () => stack.wake(),
       port: 80,
       cacheBytes: 16_000_000,
     });

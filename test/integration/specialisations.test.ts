@@ -3,10 +3,8 @@ import { rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import type { Device } from '../../src/driver/device.ts';
-import { silentLog } from '../../src/runtime/log.ts';
-import { Cheetah } from '../../src/servers/cheetah/cheetah.ts';
+import { createCheetah } from '../../src/host/create-cheetah.ts';
 import { ALL_SPECIALISATIONS, type Specialisations, tcpSettingsOf } from '../../src/servers/cheetah/specialisations.ts';
-import { TcpTransport } from '../../src/servers/http/tcp-transport.ts';
 import { findBadPackets, readConnections } from '../support/capture.ts';
 import { CheetahProcess } from '../support/cheetah-process.ts';
 import { commandTest, execute, until, within } from '../support/commands.ts';
@@ -143,16 +141,8 @@ for (const wire of [TAP, TAP_PLAIN, VETH_PLAIN]) {
       const wrap = (device: Device): Device => new LossyDevice(device, wire.offload ? 0.05 : 0.02, 1);
       const tcpSettings = { ...tcpSettingsOf(specialisations), timeWaitUs: 200_000 };
       const host = await openStack(t, wire, { wrap, tcpSettings });
-      const { arena, stack } = host;
-      const cheetah = new Cheetah({
+      const cheetah = createCheetah(host, {
         root: site.root,
-        tcp: new TcpTransport(host.tcp),
-        arena,
-        bytes: arena.bytes,
-        clock: stack.clock,
-        timers: stack.timers,
-        log: silentLog,
-        wake: () => stack.wake(),
         port: 80,
         cacheBytes: 16_000_000,
         specialisations,

@@ -1,11 +1,11 @@
 /** A client and a Cheetah on a stack each, joined by a simulated link, with files of the test's making. */
 import { setImmediate } from 'node:timers/promises';
 import type { FrameObserver } from '../../src/driver/sim-link.ts';
-import { type Log, silentLog } from '../../src/runtime/log.ts';
-import { Cheetah } from '../../src/servers/cheetah/cheetah.ts';
+import { createCheetah } from '../../src/host/create-cheetah.ts';
+import type { Log } from '../../src/runtime/log.ts';
+import type { Cheetah } from '../../src/servers/cheetah/cheetah.ts';
 import type { CheetahLimits } from '../../src/servers/cheetah/settings.ts';
 import { ALL_SPECIALISATIONS, type Specialisations, tcpSettingsOf } from '../../src/servers/cheetah/specialisations.ts';
-import { TcpTransport } from '../../src/servers/http/tcp-transport.ts';
 import {
   closeSend,
   consume,
@@ -24,7 +24,7 @@ import {
   type Tcb,
   type TcpUser,
 } from '../../src/tcp/tcb.ts';
-import { MemoryFiles } from '../servers/cheetah/slow-files.ts';
+import { FakeFiles } from '../servers/cheetah/fake-files.ts';
 import { findLeaks } from './leaks.ts';
 import { ADDRESS_B, World, type WorldOptions } from './world.ts';
 
@@ -44,7 +44,7 @@ export interface CheetahWorldOptions {
 
 export class CheetahWorld {
   readonly world: World;
-  readonly files = new MemoryFiles();
+  readonly files = new FakeFiles();
   readonly cheetah: Cheetah<Tcb>;
   /** Sees each frame that gets onto the wire. */
   onFrame: FrameObserver = () => {};
@@ -57,16 +57,9 @@ export class CheetahWorld {
       ...(options.clientSettings === undefined ? {} : { settingsA: options.clientSettings }),
       settingsB: tcpSettingsOf(specialisations),
     });
-    const { stack, tcp } = this.world.b;
-    this.cheetah = new Cheetah({
+    this.cheetah = createCheetah(this.world.b, {
       root: '/',
-      tcp: new TcpTransport(tcp),
-      arena: this.world.arena,
-      bytes: this.world.arena.bytes,
-      clock: stack.clock,
-      timers: stack.timers,
-      log: options.log ?? silentLog,
-      wake: () => stack.wake(),
+      log: options.log,
       port: 80,
       source: this.files,
       specialisations,

@@ -12,7 +12,6 @@ import { giveWay } from '../../runtime/give-way.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { TimerWheel } from '../../runtime/timer-wheel.ts';
 import type { TurnClock } from '../../runtime/turn-clock.ts';
-import type { Bytes } from '../../wire/bytes.ts';
 import { ByteRange } from '../http/conditions.ts';
 import { type MemoCounterName, RequestMemo } from '../http/request-memo.ts';
 import { Responder, type ResponderCounterName } from '../http/response.ts';
@@ -41,7 +40,6 @@ export interface CheetahOptions<Connection> {
   /** `new TcpTransport(stack.tcp)`, or another byte stream. */
   readonly tcp: Transport<Connection>;
   readonly arena: Arena;
-  readonly bytes: Bytes;
   readonly clock: TurnClock;
   readonly timers: TimerWheel;
   readonly log: Log;
@@ -82,7 +80,8 @@ export class Cheetah<Connection> {
     const settled = options.cacheBytes === undefined ? limits : { ...limits, cacheBytes: options.cacheBytes };
     checkLimits(settled);
     this.options = options;
-    const { arena, bytes, clock, timers, log } = options;
+    const { arena, clock, timers, log } = options;
+    const { bytes } = arena;
     const source = options.source ?? new DiskFiles(options.root);
     this.bodies = new BlockAllocator(arena, settled.cacheBytes);
     this.responses = new BlockAllocator(arena, settled.responseMemoryBytes);

@@ -1,8 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 import test from 'ava';
 import type { FakeConnection } from '../fake-transport.ts';
+import { FakeFiles } from './fake-files.ts';
 import { NOTHING_HELD, parseResponse, Rig, splitResponses } from './rig.ts';
-import { MemoryFiles } from './slow-files.ts';
 
 const SECOND = 1_000_000;
 const GET = 'GET /a HTTP/1.1\r\nHost: test\r\n\r\n';
@@ -110,7 +110,7 @@ test('half a request and FIN: the connection closes without an answer', async (t
 });
 
 test('resets at every step give everything back', async (t) => {
-  const source = new MemoryFiles();
+  const source = new FakeFiles();
   source.add('a', 'x'.repeat(300_000));
   const rig = new Rig({ source });
   rig.transport.acknowledging = false;
@@ -143,7 +143,7 @@ test('resets at every step give everything back', async (t) => {
 });
 
 test('a client that takes nothing stops being read from, and goes on where it stopped', async (t) => {
-  const source = new MemoryFiles();
+  const source = new FakeFiles();
   source.add('a', 'x'.repeat(10_000));
   const rig = new Rig({ source });
   await rig.get('/a');
@@ -263,7 +263,7 @@ test('memory for response heads runs out: what is kept for later makes room', as
 });
 
 test('closing: resting connections end at once, running ones with their response, stuck ones after the grace', async (t) => {
-  const source = new MemoryFiles();
+  const source = new FakeFiles();
   source.add('a', 'text');
   source.add('slow', 'slow');
   const rig = new Rig({ source });

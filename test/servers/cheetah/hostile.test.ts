@@ -1,8 +1,8 @@
 import test from 'ava';
 import fc from 'fast-check';
 import type { FakeConnection } from '../fake-transport.ts';
+import { FakeFiles } from './fake-files.ts';
 import { NOTHING_HELD, Rig } from './rig.ts';
-import { MemoryFiles } from './slow-files.ts';
 
 const H = 'Host: x\r\n';
 
@@ -35,7 +35,7 @@ const stream = fc
   });
 
 function makeRig(): Rig {
-  const source = new MemoryFiles();
+  const source = new FakeFiles();
   source.add('a', 'text');
   return new Rig({ source, limits: { revalidateMs: 1_000_000 } });
 }

@@ -9,7 +9,7 @@ import { VirtualClock } from '../../../src/runtime/virtual-clock.ts';
 import { Cheetah } from '../../../src/servers/cheetah/cheetah.ts';
 import type { Transport, TransportListener, TransportUser } from '../../../src/servers/http/transport.ts';
 import { EVENT_READABLE, type RegionOwner } from '../../../src/tcp/tcb.ts';
-import { MemoryFiles } from './slow-files.ts';
+import { FakeFiles } from './fake-files.ts';
 
 const MIB = 1024 * 1024;
 
@@ -70,7 +70,7 @@ test('a steady loop of requests for a cached file allocates next to nothing', as
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
   const arena = new Arena(64 * MIB);
-  const source = new MemoryFiles();
+  const source = new FakeFiles();
   source.add('index.html', 'x'.repeat(100));
   const loop = new Loop();
   const clock = new TurnClock(new VirtualClock());
@@ -78,7 +78,6 @@ test('a steady loop of requests for a cached file allocates next to nothing', as
     root: '/',
     tcp: loop,
     arena,
-    bytes: arena.bytes,
     clock,
     timers: new TimerWheel(clock),
     log: silentLog,

@@ -1,13 +1,13 @@
 import test from 'ava';
 import type { CheetahLimits } from '../../../src/servers/cheetah/settings.ts';
+import { type FakeFile, FakeFiles } from './fake-files.ts';
 import { NOTHING_HELD, parseResponse, Rig, splitResponses } from './rig.ts';
-import { type MemoryFile, MemoryFiles } from './slow-files.ts';
 
 const PAGE = '<link rel=stylesheet href=style.css><script src=app.js></script><img src=a.png><img src=b.png>';
 const MEMBERS = ['style.css', 'app.js', 'a.png', 'b.png'];
 
-function siteOf(page = PAGE, members: readonly string[] = MEMBERS): MemoryFiles {
-  const files = new MemoryFiles();
+function siteOf(page = PAGE, members: readonly string[] = MEMBERS): FakeFiles {
+  const files = new FakeFiles();
   files.add('index.html', page);
   for (const name of members) files.add(name, `content of ${name}`);
   return files;
@@ -217,7 +217,7 @@ for (const htmlGrouping of [true, false]) {
     await rig.settle();
     await rig.get('/a.png');
     let reads = 0;
-    source.beforeRead = (file: MemoryFile) => {
+    source.beforeRead = (file: FakeFile) => {
       if (file === source.files.get('/a.png')) reads++;
     };
     let waits = 0;
@@ -259,7 +259,7 @@ test('pages that include each other come to an end', async (t) => {
 });
 
 test('so many groups are remembered, those in use longest', async (t) => {
-  const source = new MemoryFiles();
+  const source = new FakeFiles();
   for (let i = 0; i < 6; i++) source.add(`${i}.html`, `<img src=${i}.png>`).content;
   const rig = new Rig({ source, limits: { maxGroups: 2 } });
   for (const name of [0, 1, 0, 2, 0, 3, 0]) {

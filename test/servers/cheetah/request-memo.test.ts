@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
+import { FakeFiles } from './fake-files.ts';
 import { NOTHING_HELD, Rig } from './rig.ts';
-import { MemoryFiles } from './slow-files.ts';
 
 const HEADS = [
   'GET /a HTTP/1.1\r\nHost: h\r\n\r\n',
@@ -36,7 +36,7 @@ interface Outcome {
 }
 
 async function run(steps: readonly Step[], notedHeads: number): Promise<Outcome> {
-  const source = new MemoryFiles();
+  const source = new FakeFiles();
   source.add('a', 'text of a');
   source.add('b', 'and of b');
   const rig = new Rig({ source, limits: { notedHeads } });
@@ -91,7 +91,7 @@ test('property: with notes and without, many or one, the same answers and the sa
 });
 
 test('a file that changed is seen by a request that is recognised', async (t) => {
-  const source = new MemoryFiles();
+  const source = new FakeFiles();
   const file = source.add('a', 'before');
   const rig = new Rig({ source });
   const connection = rig.transport.connect();

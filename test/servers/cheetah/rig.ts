@@ -57,7 +57,6 @@ export class Rig {
       root: this.root,
       tcp: this.transport,
       arena: this.arena,
-      bytes: this.arena.bytes,
       clock: this.turnClock,
       timers: this.timers,
       log: options.log ?? silentLog,

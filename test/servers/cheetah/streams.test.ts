@@ -1,8 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 import test from 'ava';
 import { silentLog } from '../../../src/runtime/log.ts';
+import { FakeFiles } from './fake-files.ts';
 import { NOTHING_HELD, parseResponse, Rig, splitResponses } from './rig.ts';
-import { MemoryFiles } from './slow-files.ts';
 
 const MIB = 1024 * 1024;
 const LIMITS = { cacheBytes: MIB, streamMemoryBytes: MIB, streamChunkBytes: 64 * 1024 };
@@ -110,7 +110,7 @@ test('a file that changes, shrinks or fails under way breaks the response off, w
   for (const harm of ['change', 'shrink', 'touch', 'fail'] as const) {
     const warnings: string[] = [];
     const log = { ...silentLog, warn: (fields: object) => warnings.push(JSON.stringify(fields)) };
-    const source = new MemoryFiles();
+    const source = new FakeFiles();
     const file = source.add('big', CONTENT);
     const rig = new Rig({ source, limits: LIMITS, log });
     source.beforeRead = (_, position) => {
@@ -135,7 +135,7 @@ test('a file that changes, shrinks or fails under way breaks the response off, w
 });
 
 test('clients that leave in the middle leave nothing behind', async (t) => {
-  const source = new MemoryFiles();
+  const source = new FakeFiles();
   source.add('big', CONTENT);
   const rig = new Rig({ source, limits: LIMITS });
   rig.transport.acknowledging = false;
@@ -157,7 +157,7 @@ test('clients that leave in the middle leave nothing behind', async (t) => {
 });
 
 test('a file that would fit, but not beside what is being sent, is streamed', async (t) => {
-  const source = new MemoryFiles();
+  const source = new FakeFiles();
   for (let i = 0; i < 5; i++) source.add(`f${i}`, CONTENT.subarray(0, 250_000));
   const rig = new Rig({ source, limits: LIMITS });
   rig.transport.acknowledging = false;
@@ -180,7 +180,7 @@ test('a file that would fit, but not beside what is being sent, is streamed', as
 });
 
 test('a file that grows past the cache and shrinks again', async (t) => {
-  const source = new MemoryFiles();
+  const source = new FakeFiles();
   const file = source.add('big', 'small');
   const rig = new Rig({ source, limits: LIMITS });
   for (const [content, streams] of [

@@ -2,8 +2,8 @@ import { renameSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
+import { FakeFiles } from './fake-files.ts';
 import { NOTHING_HELD, parseResponse, Rig, splitResponses } from './rig.ts';
-import { MemoryFiles } from './slow-files.ts';
 
 const GET = 'GET /a HTTP/1.1\r\nHost: test\r\n\r\n';
 
@@ -81,7 +81,7 @@ test('deleted, replaced and created files show after at most a tenth of a second
 });
 
 test('a path in use is checked ahead of time and never waits', async (t) => {
-  const source = new MemoryFiles();
+  const source = new FakeFiles();
   source.add('a', 'text');
   const rig = new Rig({ source });
   await rig.get('/a');
@@ -100,7 +100,7 @@ test('a path in use is checked ahead of time and never waits', async (t) => {
 });
 
 test('requests that miss together share one lookup and one read', async (t) => {
-  const source = new MemoryFiles();
+  const source = new FakeFiles();
   source.add('a', 'text');
   const rig = new Rig({ source });
   const connections = Array.from({ length: 30 }, () => rig.transport.connect());
@@ -117,7 +117,7 @@ test('requests that miss together share one lookup and one read', async (t) => {
 });
 
 test('while one file is read the others are served', async (t) => {
-  const source = new MemoryFiles();
+  const source = new FakeFiles();
   source.add('slow', 'slow');
   source.add('a', 'quick');
   let letGo: () => void = () => undefined;
@@ -135,7 +135,7 @@ test('while one file is read the others are served', async (t) => {
 });
 
 test('a file that changes while it is read is read again, and never served torn', async (t) => {
-  const source = new MemoryFiles();
+  const source = new FakeFiles();
   const file = source.add('a', 'a'.repeat(50));
   let changes = 2;
   source.beforeRead = () => {
@@ -156,7 +156,7 @@ test('a file that changes while it is read is read again, and never served torn'
 });
 
 test('a file changed the moment before it was read is looked at once more', async (t) => {
-  const source = new MemoryFiles();
+  const source = new FakeFiles();
   const file = source.add('a', 'first');
   const rig = new Rig({ source });
   file.mtimeNs = BigInt(rig.clock.wallMs()) * 1_000_000n;
@@ -173,7 +173,7 @@ test('a file changed the moment before it was read is looked at once more', asyn
 });
 
 test('errors of the disk: 403 for what may not be read, 503 for trouble, and neither lasts', async (t) => {
-  const source = new MemoryFiles();
+  const source = new FakeFiles();
   source.add('a', 'text');
   let code = 'EACCES';
   source.beforeRead = () => {
@@ -199,7 +199,7 @@ test('errors of the disk: 403 for what may not be read, 503 for trouble, and nei
 });
 
 test('what is asked for least is evicted, what is being sent never', async (t) => {
-  const source = new MemoryFiles();
+  const source = new FakeFiles();
   for (let i = 0; i < 12; i++) source.add(`f${i}`, String.fromCharCode(97 + i).repeat(100_000));
   // Room for ten of them.
   const rig = new Rig({ source, limits: { cacheBytes: 1_024_000 } });
@@ -226,7 +226,7 @@ test('what is asked for least is evicted, what is being sent never', async (t) =
 });
 
 test('files without a byte count against the number of versions', async (t) => {
-  const source = new MemoryFiles();
+  const source = new FakeFiles();
   for (let i = 0; i < 40; i++) source.add(`f${i}`, '');
   const rig = new Rig({ source, limits: { maxVersions: 8 } });
   for (let i = 0; i < 40; i++) t.is((await rig.get(`/f${i}`)).status, 200);
@@ -252,7 +252,7 @@ test('names that do not exist push out no file and take no memory', async (t) =>
 });
 
 test('very long names are looked up each time', async (t) => {
-  const source = new MemoryFiles();
+  const source = new FakeFiles();
   const name = Array.from({ length: 20 }, () => 'd'.repeat(100)).join('/');
   source.add(name, 'deep');
   const rig = new Rig({ source });

@@ -1,12 +1,12 @@
 /** webswamp loads Cheetah: both ends are ours, time is virtual, and one seed is one run. */
 import { setImmediate } from 'node:timers/promises';
 import test from 'ava';
-import { Cheetah } from '../../../src/servers/cheetah/cheetah.ts';
-import { TcpTransport } from '../../../src/servers/http/tcp-transport.ts';
+import { createCheetah } from '../../../src/host/create-cheetah.ts';
+import type { Cheetah } from '../../../src/servers/cheetah/cheetah.ts';
 import type { Report } from '../../../src/servers/webswamp/report.ts';
 import type { Tcb } from '../../../src/tcp/tcb.ts';
 import { ADDRESS_B, World } from '../../support/world.ts';
-import { MemoryFiles } from '../cheetah/slow-files.ts';
+import { FakeFiles } from '../cheetah/fake-files.ts';
 import { createSwamp, MILLISECOND, PORT, reportOf, SECOND } from './rig.ts';
 
 const BODY = 'cheetah '.repeat(2000);
@@ -14,18 +14,10 @@ const BODY = 'cheetah '.repeat(2000);
 /** Files are promised, so the virtual time moves in steps between which promises are kept. */
 async function load(seed: number, loss: number): Promise<{ report: Report; served: number; copied: number }> {
   const world = new World({ seed, link: { delayUs: 200, faults: { loss } } });
-  const source = new MemoryFiles();
+  const source = new FakeFiles();
   source.add('file', BODY);
-  const { arena, stack, tcp } = world.b;
-  const cheetah: Cheetah<Tcb> = new Cheetah({
+  const cheetah: Cheetah<Tcb> = createCheetah(world.b, {
     root: '/',
-    tcp: new TcpTransport(tcp),
-    arena,
-    bytes: arena.bytes,
-    clock: stack.clock,
-    timers: stack.timers,
-    log: stack.log,
-    wake: () => stack.wake(),
     port: PORT,
     cacheBytes: 4 * 1024 * 1024,
     source,

@@ -2,7 +2,7 @@
 import type { FileIdentity, FileSource, Found, OpenFile } from '../../../src/servers/cheetah/disk.ts';
 import { FOUND_FILE, FOUND_NOTHING } from '../../../src/servers/cheetah/disk.ts';
 
-export class MemoryFile {
+export class FakeFile {
   content: Buffer;
   /** Every change moves it on. */
   mtimeNs = 1_700_000_000_000_000_000n;
@@ -25,19 +25,19 @@ export class MemoryFile {
   }
 }
 
-export class MemoryFiles implements FileSource {
-  readonly files = new Map<string, MemoryFile>();
+export class FakeFiles implements FileSource {
+  readonly files = new Map<string, FakeFile>();
   /** `find` and `look`. */
   finds = 0;
   opens = 0;
   reads = 0;
   openNow = 0;
   /** Called before each read; may change the file, wait, or throw. */
-  beforeRead: (file: MemoryFile, position: number) => Promise<void> | void = () => undefined;
+  beforeRead: (file: FakeFile, position: number) => Promise<void> | void = () => undefined;
   beforeFind: () => Promise<void> | void = () => undefined;
 
-  add(name: string, content: string | Buffer): MemoryFile {
-    const file = new MemoryFile(content);
+  add(name: string, content: string | Buffer): FakeFile {
+    const file = new FakeFile(content);
     this.files.set(`/${name}`, file);
     return file;
   }
