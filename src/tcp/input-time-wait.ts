@@ -1,6 +1,10 @@
 /**
  * SEGMENT ARRIVES in TIME-WAIT (RFC 9293 section 3.10.7.4, for a connection of which only a record is left), with the
  * additions of RFC 1337 (resets are ignored) and RFC 6191 (a SYN that is surely newer opens a new incarnation).
+ *
+ * A SYN that may be old is answered with an acknowledgment. Whoever has sent it just now resets that (RFC 9293 figure 9), and
+ * would be kept out for as long as we wait if such a reset were ignored: a client that shares its address with others, or has
+ * restarted, has timestamps of another clock. It is believed when it bears the number that we have acknowledged.
  */
 import { DROP_TCP_CLOSED } from '../wire/drop-reasons.ts';
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
@@ -13,7 +17,8 @@ export function timeWaitArrives(tcp: Tcp, record: number, segment: Segment): voi
   const { flags } = segment;
   const { timeWait } = tcp;
   if ((flags & TCP_RST) !== 0) {
-    tcp.drops.increment(DROP_TCP_CLOSED);
+    if (timeWait.hasAnsweredSyn(record) && segment.seq === timeWait.rcvNxt(record)) tcp.removeTimeWait(record);
+    else tcp.drops.increment(DROP_TCP_CLOSED);
     return;
   }
   if ((flags & (TCP_SYN | TCP_ACK)) === TCP_SYN && isNewIncarnation(tcp, record, segment)) {
@@ -35,6 +40,7 @@ export function timeWaitArrives(tcp: Tcp, record: number, segment: Segment): voi
   }
   if (!tcp.takeChallenge()) return;
   const added = tcp.reply(segment, timeWait.sndNxt(record), timeWait.rcvNxt(record), TCP_ACK, timeWait.window(record));
+  if (added && (flags & TCP_SYN) !== 0) timeWait.noteAnsweredSyn(record);
   if (added && timeWait.timestamps(record)) {
     tcp.replies.addTimestamps(tcp.timestamp(timeWait.tsOffset(record)), timeWait.tsRecent(record));
   }

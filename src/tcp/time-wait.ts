@@ -22,6 +22,7 @@ export class TimeWaitRecords {
   private readonly tsRecents: Int32Array;
   private readonly tsOffsets: Int32Array;
   private readonly hasTimestamps: Uint8Array;
+  private readonly answeredSyns: Uint8Array;
   private readonly expiries: Float64Array;
   private readonly paths: (Path | null)[] = [];
   private readonly next: Int32Array;
@@ -45,6 +46,7 @@ export class TimeWaitRecords {
     this.tsRecents = new Int32Array(limit);
     this.tsOffsets = new Int32Array(limit);
     this.hasTimestamps = new Uint8Array(limit);
+    this.answeredSyns = new Uint8Array(limit);
     this.expiries = new Float64Array(limit);
     this.next = new Int32Array(limit);
     this.previous = new Int32Array(limit);
@@ -68,6 +70,7 @@ export class TimeWaitRecords {
     this.tsRecents[record] = tcb.tsRecent;
     this.tsOffsets[record] = tcb.tsOffset;
     this.hasTimestamps[record] = tcb.timestamps ? 1 : 0;
+    this.answeredSyns[record] = 0;
     this.paths[record] = tcb.path;
     this.live++;
     this.append(record, expiryUs);
@@ -127,6 +130,15 @@ export class TimeWaitRecords {
 
   tsOffset(record: number): number {
     return int32At(this.tsOffsets, record);
+  }
+
+  /** A SYN that may be old was answered with an acknowledgment. */
+  hasAnsweredSyn(record: number): boolean {
+    return this.answeredSyns[record] === 1;
+  }
+
+  noteAnsweredSyn(record: number): void {
+    this.answeredSyns[record] = 1;
   }
 
   path(record: number): Path | null {

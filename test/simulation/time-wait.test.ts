@@ -16,7 +16,7 @@ function inTimeWait(world: RawWorld, options: OpenOptions = {}): RawPeer {
   return peer;
 }
 
-simulate('resets are ignored', (t, world) => {
+simulate('resets that nothing asked for are ignored', (t, world) => {
   const peer = inTimeWait(world);
   // RFC 1337 section 3, the first fix.
   for (const seq of [2, 3, 4, 1000]) peer.send({ flags: 'R', seq });
@@ -43,6 +43,29 @@ simulate('old text and old SYNs are answered with an ACK, an ACK in order with n
   t.deepEqual(peer.lines(), ['A 2:2(0) ack 3']);
   peer.send({ seq: 3 });
   t.deepEqual(peer.lines(), []);
+  t.is(world.host.tcp.timeWait.live, 1);
+});
+
+simulate('a reset that follows the answer to an old SYN, and fits it, ends the wait', (t, world) => {
+  const peer = inTimeWait(world);
+  world.listen(() => new TestUser(world));
+  // RFC 9293 figure 9: the new incarnation's SYN looks old, and its end resets what it is answered.
+  peer.send({ flags: 'S', seq: -100 });
+  t.deepEqual(peer.lines(), ['A 2:2(0) ack 3']);
+  for (const seq of [2, 4, -100]) peer.send({ flags: 'R', seq });
+  t.is(world.host.tcp.timeWait.live, 1);
+  peer.send({ flags: 'R', seq: 3 });
+  t.is(world.host.tcp.timeWait.live, 0);
+  t.deepEqual(peer.lines(), []);
+  const again = new RawPeer(world, { port: peer.port, iss: peer.iss - 100 });
+  again.send({ flags: 'S', mss: 1460 });
+  t.is(again.take().flags, 'SA');
+});
+
+simulate('a reset after old text does not', (t, world) => {
+  const peer = inTimeWait(world);
+  peer.send({ seq: 1, data: 1 });
+  peer.send({ flags: 'R', seq: 3 });
   t.is(world.host.tcp.timeWait.live, 1);
 });
 
