@@ -14,6 +14,7 @@ import { slotBytesFor } from '../src/driver/frame-memory.ts';
 import { openTap } from '../src/driver/tap.ts';
 import { Arena } from '../src/runtime/arena.ts';
 import { MonotonicClock } from '../src/runtime/clock.ts';
+import { inlineAcrossLayers } from '../src/runtime/engine.ts';
 import { DEFAULT_POLL_US, Reactor } from '../src/runtime/reactor.ts';
 import { type Cidr, parseCidr } from '../src/wire/address.ts';
 import {
@@ -316,6 +317,7 @@ function readCidr(text: string | undefined): Cidr {
 }
 
 const [directory = '', name = '', address, hostAddress] = process.argv.slice(2);
+inlineAcrossLayers();
 const arena = new Arena(ARENA_BYTES);
 const device = openTap({ name, arena, hostAddress: readCidr(hostAddress) });
 const ceiling = new Ceiling(arena, device, readCidr(address).address);

@@ -1,5 +1,5 @@
 /**
- * A host as `openHost` makes it, but one that has run for an hour: the time has outgrown the engine's small integers by
+ * A host as the commands make it, but one that has run for an hour: the time has outgrown the engine's small integers by
  * then, and whatever passes it about may allocate. And what a host counts, as the bench wants to know it.
  */
 import { openTap } from '../src/driver/tap.ts';
@@ -8,6 +8,7 @@ import { ARENA_BYTES } from '../src/host/open.ts';
 import { addressesOf, readOptions } from '../src/host/options.ts';
 import { Arena } from '../src/runtime/arena.ts';
 import { type Clock, MonotonicClock } from '../src/runtime/clock.ts';
+import { inlineAcrossLayers } from '../src/runtime/engine.ts';
 import { createLog } from '../src/runtime/log.ts';
 import { SystemRandom } from '../src/runtime/random.ts';
 import { deviceWork, type Work } from './control.ts';
@@ -34,6 +35,7 @@ export interface AgedHostOptions extends Pick<HostOptions, 'tcpSettings' | 'poll
 export function openAgedHost(name: string, args: readonly string[], more: AgedHostOptions = {}): Host {
   const [device, address, hostAddress] = args;
   const { offload = true, tcpSettings, pollUs } = more;
+  inlineAcrossLayers();
   const options = readOptions({ device: `tap:${device}`, address, hostAddress });
   const arena = new Arena(ARENA_BYTES);
   return new Host({

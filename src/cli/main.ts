@@ -2,6 +2,7 @@
 /** `exonet COMMAND [options]`: finds the command, and turns errors into one sentence and an exit code. */
 import { readFileSync } from 'node:fs';
 import { DeviceError } from '../driver/device.ts';
+import { inlineAcrossLayers } from '../runtime/engine.ts';
 import { UsageError, usageSentence } from './arguments.ts';
 import { CHEETAH_SUMMARY, cheetah } from './cheetah.ts';
 import { DEMO_SUMMARY, demo } from './demo.ts';
@@ -35,6 +36,7 @@ function version(): string {
 }
 
 function main(args: readonly string[]): void {
+  inlineAcrossLayers();
   const [name, ...rest] = args;
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
     console.log(help());

@@ -103,9 +103,9 @@ export class ReceiveRing implements ReceiveSlots {
     while (count < frames.capacity) {
       const slot = this.next;
       const header = int32At(this.headers, slot);
-      // The frame is written before the status, and read after it.
+      if ((int32At(words, header) & STATUS_USER) === 0) break;
+      // The frame is written before the status: what is read after this is there.
       const status = Atomics.load(words, header);
-      if ((status & STATUS_USER) === 0) break;
       words[header] = STATUS_SEEN;
       this.next = slot + 1 === SLOTS ? 0 : slot + 1;
       if ((status & STATUS_LOSING) !== 0) this.countLost(counters);
