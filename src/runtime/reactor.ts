@@ -73,6 +73,8 @@ export class Reactor {
   private running = false;
   /** Kept here because a collected watch stops firing. */
   private watches: DescriptorWatch[] = [];
+  /** Who looks for frames anyway does not have itself told of them: that would cost whoever sends them. */
+  private watching = false;
   private soon: NodeJS.Immediate | undefined = undefined;
   private sleep: NodeJS.Timeout | undefined = undefined;
   /** When `sleep` ends: at the deadline or before. */
@@ -119,6 +121,7 @@ export class Reactor {
     this.running = true;
     this.receivedFrames = this.polling.received();
     this.watches = this.descriptors.map((descriptor) => watchReadable(descriptor, this.onReadable));
+    this.watching = true;
     this.wake();
   }
 
@@ -191,8 +194,25 @@ export class Reactor {
     }
     this.deadlineUs = nowUs < this.restsUntilUs ? deadlineUs : deadlineUs - this.beforeDeadlineUs;
     this.gaveWayUs = again ? nowUs : -1;
-    if (again) this.wake();
-    else this.goToSleep(this.deadlineUs);
+    if (again) {
+      if (this.sliceUs > 0) this.pauseWatching();
+      this.wake();
+    } else {
+      this.resumeWatching();
+      this.goToSleep(this.deadlineUs);
+    }
+  }
+
+  private pauseWatching(): void {
+    if (!this.watching) return;
+    this.watching = false;
+    for (const watch of this.watches) watch.pause();
+  }
+
+  private resumeWatching(): void {
+    if (this.watching) return;
+    this.watching = true;
+    for (const watch of this.watches) watch.resume();
   }
 
   /** Whether a deadline is so near that it is waited for awake. */

@@ -95,10 +95,20 @@ export function viewMemory(address: number, length: number): ArrayBuffer {
 
 /** A descriptor being watched; keep the reference, a collected watch stops firing. */
 export interface DescriptorWatch {
+  /** Stops firing until `resume`; the kernel no longer keeps the descriptor's readiness for us. */
+  pause(): void;
+  resume(): void;
   close(): void;
 }
 
 /** Calls `onReadable` from the event loop whenever the descriptor is readable (level-triggered). */
 export function watchReadable(fd: number, onReadable: () => void): DescriptorWatch {
-  return koffi.node.poll(fd, { readable: true }, onReadable);
+  const handle = koffi.node.poll(fd, READABLE, onReadable);
+  return {
+    pause: () => handle.stop(),
+    resume: () => handle.start(READABLE, onReadable),
+    close: () => handle.close(),
+  };
 }
+
+const READABLE = { readable: true } as const;
