@@ -83,6 +83,13 @@ export class IovecLists {
     return this.base + this.offset(list);
   }
 
+  /** Makes a list of the one piece at arena offset `at`. */
+  putPiece(list: number, at: number, bytes: number): void {
+    const w = this.offset(list) >>> 2;
+    this.words[w] = at;
+    this.words[w + 2] = bytes;
+  }
+
   /** Makes a list of the frame whose transmit descriptor starts at `word`, virtio header first; returns its pieces. */
   putFrame(list: number, descriptors: Int32Array, word: number): number {
     const words = this.words;

@@ -2,7 +2,7 @@
  * The TAP device (Linux Documentation/networking/tuntap.rst): frames to and from the kernel's own network stack, one
  * system call each, straight between the kernel and the arena.
  *
- * The device always carries the virtio header (`IFF_VNET_HDR`), so that a frame lies in its slot exactly as read(2) left
+ * The device always carries the virtio header (`IFF_VNET_HDR`), so that a frame lies in its slot exactly as readv(2) left
  * it and exactly as writev(2) takes it. With offload the kernel is also told (`TUNSETOFFLOAD`) that it may hand over
  * partial checksums and super-frames of up to 64 KiB, and what we send may leave the same to it.
  *
@@ -25,7 +25,7 @@ import {
   O_NONBLOCK,
   O_RDWR,
   open,
-  read,
+  readv,
   writev,
 } from '../runtime/syscalls.ts';
 import { int32At } from '../runtime/words.ts';
@@ -133,7 +133,6 @@ export class TapDevice implements Device {
   failure: DeviceError | null = null;
   private fd: number;
   private taken = 0;
-  private readonly arena: Arena;
   private readonly bytes: Bytes;
   private readonly offload: boolean;
   private readonly maxFrameBytes: number;
@@ -154,7 +153,6 @@ export class TapDevice implements Device {
     this.hostMac = host.config.hardwareAddress();
     this.hostAddress = host.config.address();
     this.fd = fd;
-    this.arena = arena;
     this.bytes = arena.bytes;
     this.offload = offload;
     this.roomBytes = roomFromVnet(this.slotBytes);
@@ -169,11 +167,13 @@ export class TapDevice implements Device {
 
   receive(frames: ReceiveBatch): number {
     const { at, length, capacity } = frames;
-    const { fd, arena, roomBytes, counters } = this;
+    const { fd, iovecs, iovecsAddress, roomBytes, counters } = this;
     if (fd < 0 || this.failure !== null) return 0;
     let count = 0;
     while (count < capacity) {
-      const got = read(fd, arena.address(int32At(at, count) - VNET_BYTES), roomBytes);
+      // Always through the list at its one address: an address computed for each frame would be allocated for each.
+      iovecs.putPiece(0, int32At(at, count) - VNET_BYTES, roomBytes);
+      const got = readv(fd, iovecsAddress, 1);
       counters.receiveCalls++;
       if (got < 0) {
         this.noteReceiveError(errno());

@@ -44,8 +44,8 @@ export const close: (fd: number) => number = libc.func('int close(int)');
 export const ioctl: (fd: number, request: number, argument: number) => number = libc.func(
   'int ioctl(int, unsigned long, uintptr_t)',
 );
-export const read: (fd: number, address: number, length: number) => number = libc.func(
-  'long read(int, uintptr_t, size_t)',
+export const readv: (fd: number, iovecs: number, count: number) => number = libc.func(
+  'long readv(int, uintptr_t, int)',
 );
 export const writev: (fd: number, iovecs: number, count: number) => number = libc.func(
   'long writev(int, uintptr_t, int)',
