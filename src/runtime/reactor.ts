@@ -179,7 +179,7 @@ export class Reactor {
       this.found = false;
       again = deadlineUs <= 0;
       let untilUs = Math.min(this.receivedUs + this.pollUs, deadlineUs);
-      const isNear = this.isNear(deadlineUs, nowUs);
+      const isNear = this.beforeDeadlineUs > 0 && this.isNear(deadlineUs, nowUs);
       if (isNear) untilUs = Math.min(deadlineUs, startUs + this.sliceUs);
       if (!again && (isNear || this.pays >= PAYS_ENOUGH) && nowUs < untilUs) {
         const beganUs = nowUs;

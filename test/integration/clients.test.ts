@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
+import { joinBadWire, layBadWire, missingWire, TAP_END } from '../support/bad-wire.ts';
 import { CheetahProcess } from '../support/cheetah-process.ts';
 import { commandTest, environment, execute, isInstalled } from '../support/commands.ts';
 import { findKernelErrors } from '../support/kernel-errors.ts';
@@ -14,9 +15,14 @@ if (forbidden === undefined) enterPrivateNetwork();
 
 /** Outside of the repository: a checkout may have it beside. */
 const SCRIPT = fileURLToPath(new URL('../../../../shared/tools/clients.sh', import.meta.url));
+const SLOW_SCRIPT = fileURLToPath(new URL('../../../../shared/tools/slowhttp.sh', import.meta.url));
+const SLOW_COMMANDS = ['bash', 'curl', 'slowhttptest'];
+const FILE_NAME = 'file.bin';
+/** Few enough that no client's own patience ends. */
+const FAULTS = ['seed=7', 'loss=1', 'dup=1', 'reorder=2', 'delay_ms=1'];
 /** Where it has siege keep its configuration. */
 const SIEGE_HOME = '/tmp/.siege';
-const SCRIPT_MS = 200_000;
+const SCRIPT_MS = 400_000;
 const BYTES = 5000;
 const REQUESTS = 500;
 
@@ -171,31 +177,73 @@ for (const { name, wire, commands, run, check } of CLIENTS) {
 if (existsSync(SCRIPT)) {
   for (const wire of [TAP, VETH]) {
     commandTest(`the clients of ../shared/tools/clients.sh over ${wire.name}`, ['bash', 'curl'], async (t) => {
-      t.timeout(SCRIPT_MS);
-      const site = Site.create(t);
-      const file = site.add('file.bin', BYTES);
-      site.add('index.html', '<html><title>exonet</title></html>');
+      const site = createSite(t);
       const cheetah = await CheetahProcess.serve(t, wire, site.root);
-      // IP PORT PATH SIZE seconds connections; run where npm finds no packages of ours
-      const args = [SCRIPT, STACK_ADDRESS, '80', file.path, `${BYTES}`, '1', '20'];
-      const env = { ...environment, V: '1', TMPDIR: temporaryDirectory(t) };
-      const options = { timeoutMs: SCRIPT_MS, cwd: site.root, env };
-      if (!existsSync(SIEGE_HOME)) t.teardown(() => rmSync(SIEGE_HOME, { recursive: true, force: true }));
-      const { stdout } = await execute('bash', args, options);
-      const lines = stdout.toString().trimEnd().split('\n');
-      const failed = lines.filter((line) => line.startsWith('FAIL '));
-      const missing = failed.filter((line) => !isThere(clientOf(line)));
-      t.log(`${lines.filter((line) => line.startsWith('ok ')).length} clients were served`);
-      if (missing.length > 0) t.log(`not installed: ${missing.map(clientOf).join(', ')}`);
-      if (!isInstalled('chromium')) t.log('not installed: chromium');
-      t.deepEqual(
-        failed.filter((line) => !missing.includes(line)),
-        [],
-      );
-      t.regex(lines.at(-1) ?? '', /^pass [1-9]\d* fail \d+$/);
+      await runClients(t, site);
       await stop(t, cheetah);
     });
   }
+}
+
+if (missingWire === undefined) {
+  commandTest(
+    'the clients of ../shared/tools/clients.sh, and slow ones, through a bad wire',
+    SLOW_COMMANDS,
+    async (t) => {
+      const site = createSite(t);
+      const middle = await layBadWire(t);
+      const cheetah = await CheetahProcess.start(t, ['--root', site.root, ...TAP_END], middle);
+      await joinBadWire(t, middle, { end: 'tap', faults: FAULTS });
+      await runClients(t, site);
+      await runSlowClients(t);
+      t.deepEqual(await cheetah.stop(), { code: 0, signal: null });
+    },
+  );
+}
+
+if (existsSync(SLOW_SCRIPT)) {
+  commandTest('the slow clients of ../shared/tools/slowhttp.sh', SLOW_COMMANDS, async (t) => {
+    const site = createSite(t);
+    const cheetah = await CheetahProcess.serve(t, TAP, site.root);
+    await runSlowClients(t);
+    t.deepEqual(await cheetah.stop(), { code: 0, signal: null });
+  });
+}
+
+function createSite(t: ExecutionContext): Site {
+  const site = Site.create(t);
+  site.add(FILE_NAME, BYTES);
+  site.add('index.html', '<html><title>exonet</title></html>');
+  return site;
+}
+
+async function runClients(t: ExecutionContext, site: Site): Promise<void> {
+  t.timeout(SCRIPT_MS);
+  // IP PORT PATH SIZE seconds connections; run where npm finds no packages of ours
+  const args = [SCRIPT, STACK_ADDRESS, '80', `/${FILE_NAME}`, `${BYTES}`, '1', '20'];
+  const env = { ...environment, V: '1', TMPDIR: temporaryDirectory(t) };
+  if (!existsSync(SIEGE_HOME)) t.teardown(() => rmSync(SIEGE_HOME, { recursive: true, force: true }));
+  const { stdout } = await execute('bash', args, { timeoutMs: SCRIPT_MS, cwd: site.root, env });
+  const lines = stdout.toString().trimEnd().split('\n');
+  const failed = lines.filter((line) => line.startsWith('FAIL '));
+  const missing = failed.filter((line) => !isThere(clientOf(line)));
+  t.log(`${lines.filter((line) => line.startsWith('ok ')).length} clients were served`);
+  if (missing.length > 0) t.log(`not installed: ${missing.map(clientOf).join(', ')}`);
+  if (!isInstalled('chromium')) t.log('not installed: chromium');
+  t.deepEqual(
+    failed.filter((line) => !missing.includes(line)),
+    [],
+  );
+  t.regex(lines.at(-1) ?? '', /^pass [1-9]\d* fail \d+$/);
+}
+
+/** Heads, bodies and readers that are slow: everybody else is served meanwhile, and afterwards. */
+async function runSlowClients(t: ExecutionContext): Promise<void> {
+  t.timeout(SCRIPT_MS);
+  // IP PORT PATH connections seconds
+  const args = [SLOW_SCRIPT, STACK_ADDRESS, '80', `/${FILE_NAME}`, '100', '6'];
+  const { stdout } = await execute('bash', args, { timeoutMs: SCRIPT_MS, cwd: temporaryDirectory(t) });
+  t.regex(stdout.toString(), /^pass 6 fail 0$/m, stdout.toString());
 }
 
 /** The name of a check of clients.sh in a line of its output. */
