@@ -179,6 +179,7 @@ export class Reactor {
       this.found = false;
       again = deadlineUs <= 0;
       let untilUs = Math.min(this.receivedUs + this.pollUs, deadlineUs);
+      // Asked here first: numbers that are handed on are allocated.
       const isNear = this.beforeDeadlineUs > 0 && this.isNear(deadlineUs, nowUs);
       if (isNear) untilUs = Math.min(deadlineUs, startUs + this.sliceUs);
       if (!again && (isNear || this.pays >= PAYS_ENOUGH) && nowUs < untilUs) {
@@ -217,7 +218,7 @@ export class Reactor {
 
   /** Whether a deadline is so near that it is waited for awake. */
   private isNear(deadlineUs: number, nowUs: number): boolean {
-    return this.beforeDeadlineUs > 0 && deadlineUs - this.beforeDeadlineUs <= nowUs && nowUs >= this.restsUntilUs;
+    return deadlineUs - this.beforeDeadlineUs <= nowUs && nowUs >= this.restsUntilUs;
   }
 
   /** Looks for frames until there are some, at most until `untilUs`. */

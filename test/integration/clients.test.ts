@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
-import { joinBadWire, layBadWire, missingWire, TAP_END } from '../support/bad-wire.ts';
+import { hasBadWire, joinBadWire, layBadWire, TAP_END, WIRE_COMMANDS } from '../support/bad-wire.ts';
 import { CheetahProcess } from '../support/cheetah-process.ts';
 import { commandTest, environment, execute, isInstalled } from '../support/commands.ts';
 import { findKernelErrors } from '../support/kernel-errors.ts';
@@ -16,7 +16,9 @@ if (forbidden === undefined) enterPrivateNetwork();
 /** Outside of the repository: a checkout may have it beside. */
 const SCRIPT = fileURLToPath(new URL('../../../../shared/tools/clients.sh', import.meta.url));
 const SLOW_SCRIPT = fileURLToPath(new URL('../../../../shared/tools/slowhttp.sh', import.meta.url));
-const SLOW_COMMANDS = ['bash', 'curl', 'slowhttptest'];
+const SLOW_COMMANDS = ['bash', 'curl', 'ping', 'slowhttptest'];
+/** Of clients.sh, where everything is installed: on the machine that decides about a change. */
+const ALL_CLIENTS = 26;
 const FILE_NAME = 'file.bin';
 /** Few enough that no client's own patience ends. */
 const FAULTS = ['seed=7', 'loss=1', 'dup=1', 'reorder=2', 'delay_ms=1'];
@@ -188,10 +190,10 @@ if (existsSync(SCRIPT)) {
   }
 }
 
-if (missingWire === undefined) {
+if (hasBadWire) {
   commandTest(
     'the clients of ../shared/tools/clients.sh, and slow ones, through a bad wire',
-    SLOW_COMMANDS,
+    [...SLOW_COMMANDS, ...WIRE_COMMANDS],
     async (t) => {
       const site = createSite(t);
       const middle = await layBadWire(t);
@@ -230,7 +232,9 @@ async function runClients(t: ExecutionContext, site: Site): Promise<void> {
   const lines = stdout.toString().trimEnd().split('\n');
   const failed = lines.filter((line) => line.startsWith('FAIL '));
   const missing = failed.filter((line) => !isThere(clientOf(line)));
-  t.log(`${lines.filter((line) => line.startsWith('ok ')).length} clients were served`);
+  const served = lines.filter((line) => line.startsWith('ok ')).length;
+  t.log(`${served} clients were served`);
+  if (process.env.EXONET_INTEGRATION === 'require') t.is(served, ALL_CLIENTS);
   if (missing.length > 0) t.log(`not installed: ${missing.map(clientOf).join(', ')}`);
   if (!isInstalled('chromium')) t.log('not installed: chromium');
   t.deepEqual(

@@ -10,19 +10,17 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
-import { execute, isInstalled, until, within } from './commands.ts';
+import { execute, until, within } from './commands.ts';
 import { ip, Netns, setLinkUp } from './netns.ts';
 import { temporaryDirectory } from './site.ts';
 import { STACK_ADDRESS, TAP_NAME } from './wire.ts';
 
 const SOURCE = fileURLToPath(new URL('../../../../shared/tools/wirefault.c', import.meta.url));
 
-/** Why there can be no bad wire here, or undefined when there can. */
-export const missingWire: string | undefined = !existsSync(SOURCE)
-  ? 'no ../shared/tools/wirefault.c beside this checkout'
-  : isInstalled('cc')
-    ? undefined
-    : 'not installed: cc';
+/** Whether the checkout has the wire beside it. */
+export const hasBadWire: boolean = existsSync(SOURCE);
+/** What else it takes. */
+export const WIRE_COMMANDS: readonly string[] = ['cc', 'ethtool'];
 
 export const KERNEL_ADDRESS = '10.90.0.1';
 const FAR = 'far0';
