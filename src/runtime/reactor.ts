@@ -79,6 +79,13 @@ export class Reactor {
   private sleep: NodeJS.Timeout | undefined = undefined;
   /** When `sleep` ends: at the deadline or before. */
   private sleepUntilUs = Number.POSITIVE_INFINITY;
+  // Times are kept here instead of being handed on: a number beyond the engine's small integers would be allocated each time.
+  /** The clock when it was last looked at. */
+  private nowUs = 0;
+  private sliceEndUs = 0;
+  /** How long to look for frames, and since when. */
+  private untilUs = 0;
+  private emptySinceUs = 0;
   /** When it has to be awake again. */
   private deadlineUs = Number.POSITIVE_INFINITY;
   /** Frames received, and when the turn that found the last of them had ended. */
@@ -155,53 +162,59 @@ export class Reactor {
     this.sleepUntilUs = Number.POSITIVE_INFINITY;
     // The deadline may have moved since.
     if (this.deadlineUs <= this.clock.nowUs()) this.run();
-    else this.sleepTo(this.deadlineUs);
+    else this.sleepToDeadline();
   };
 
   /** Takes turns: one, or as long as there is work or hope of some, up to the end of the slice. */
   private run(): void {
     if (!this.running) return;
     this.counters.increment(REACTOR_SLICES);
-    const startUs = this.clock.nowUs();
+    this.lookAtClock();
+    this.sliceEndUs = this.nowUs + this.sliceUs;
     // What others of the process did since the last slice is not the network's silence.
-    if (this.gaveWayUs >= 0) this.receivedUs += startUs - this.gaveWayUs;
-    let nowUs = startUs;
-    let deadlineUs = 0;
+    if (this.gaveWayUs >= 0) this.receivedUs += this.nowUs - this.gaveWayUs;
     let again = true;
-    while (again) {
+    do {
       this.counters.increment(REACTOR_TURNS);
-      deadlineUs = this.turn();
+      this.deadlineUs = this.turn();
       // The turn may have stopped us.
       if (!this.running) return;
-      this.noteFrames(nowUs);
-      nowUs = this.clock.nowUs();
-      if (this.found) this.receivedUs = nowUs;
+      this.noteFrames();
+      this.lookAtClock();
+      if (this.found) this.receivedUs = this.nowUs;
       this.found = false;
-      again = deadlineUs <= 0;
-      let untilUs = Math.min(this.receivedUs + this.pollUs, deadlineUs);
-      // Asked here first: numbers that are handed on are allocated.
-      const isNear = this.beforeDeadlineUs > 0 && this.isNear(deadlineUs, nowUs);
-      if (isNear) untilUs = Math.min(deadlineUs, startUs + this.sliceUs);
-      if (!again && (isNear || this.pays >= PAYS_ENOUGH) && nowUs < untilUs) {
-        const beganUs = nowUs;
-        this.lookForFrames(untilUs);
-        nowUs = this.clock.nowUs();
-        this.counters.add(REACTOR_EMPTY_POLL_US, nowUs - beganUs);
-        again = this.found || nowUs >= deadlineUs;
-        if (isNear && nowUs - deadlineUs > LOST_US) this.restsUntilUs = nowUs + REST_US;
-      }
+      again = this.deadlineUs <= 0;
+      const isNear = this.isNear();
+      if (!again && (isNear || this.pays >= PAYS_ENOUGH)) again = this.stayAwake(isNear);
       if (isNear) again = true;
-      if (nowUs - startUs >= this.sliceUs) break;
-    }
-    this.deadlineUs = nowUs < this.restsUntilUs ? deadlineUs : deadlineUs - this.beforeDeadlineUs;
-    this.gaveWayUs = again ? nowUs : -1;
+    } while (again && this.nowUs < this.sliceEndUs);
+    this.gaveWayUs = again ? this.nowUs : -1;
     if (again) {
       if (this.sliceUs > 0) this.pauseWatching();
       this.wake();
     } else {
       this.resumeWatching();
-      this.goToSleep(this.deadlineUs);
+      if (this.nowUs >= this.restsUntilUs) this.deadlineUs -= this.beforeDeadlineUs;
+      this.goToSleep();
     }
+  }
+
+  private lookAtClock(): void {
+    this.nowUs = this.clock.nowUs();
+  }
+
+  /** Looks for frames for as long as that pays, or until a deadline that is near; whether there is something to do then. */
+  private stayAwake(isNear: boolean): boolean {
+    this.untilUs = isNear
+      ? Math.min(this.deadlineUs, this.sliceEndUs)
+      : Math.min(this.deadlineUs, this.receivedUs + this.pollUs);
+    if (this.nowUs >= this.untilUs) return false;
+    this.emptySinceUs = this.nowUs;
+    this.lookForFrames();
+    this.lookAtClock();
+    this.counters.add(REACTOR_EMPTY_POLL_US, this.nowUs - this.emptySinceUs);
+    if (isNear && this.nowUs - this.deadlineUs > LOST_US) this.restsUntilUs = this.nowUs + REST_US;
+    return this.found || this.nowUs >= this.deadlineUs;
   }
 
   private pauseWatching(): void {
@@ -217,54 +230,57 @@ export class Reactor {
   }
 
   /** Whether a deadline is so near that it is waited for awake. */
-  private isNear(deadlineUs: number, nowUs: number): boolean {
-    return deadlineUs - this.beforeDeadlineUs <= nowUs && nowUs >= this.restsUntilUs;
+  private isNear(): boolean {
+    if (this.beforeDeadlineUs === 0) return false;
+    return this.deadlineUs - this.beforeDeadlineUs <= this.nowUs && this.nowUs >= this.restsUntilUs;
   }
 
   /** Looks for frames until there are some, at most until `untilUs`. */
-  private lookForFrames(untilUs: number): void {
+  private lookForFrames(): void {
     do {
       for (let looks = 0; looks < LOOKS; looks++) {
         this.polling.look();
         if (this.polling.received() !== this.receivedFrames) {
-          this.noteFrames(this.clock.nowUs());
+          this.lookAtClock();
+          this.noteFrames();
           return;
         }
         this.counters.increment(REACTOR_EMPTY_POLLS);
       }
-    } while (this.clock.nowUs() < untilUs);
+      this.lookAtClock();
+    } while (this.nowUs < this.untilUs);
   }
 
-  /** Notes frames that have come, at `foundUs`, and whether that was soon after those before. */
-  private noteFrames(foundUs: number): void {
+  /** Notes frames that have come by now, and whether that was soon after those before. */
+  private noteFrames(): void {
     const frames = this.polling.received();
     if (frames === this.receivedFrames) return;
-    const soon = foundUs - this.receivedUs <= this.pollUs;
+    const soon = this.nowUs - this.receivedUs <= this.pollUs;
     if (soon && this.pays < PAYS_MAX) this.pays++;
     else if (!soon && this.pays > 0) this.pays--;
     this.receivedFrames = frames;
-    this.receivedUs = foundUs;
+    this.receivedUs = this.nowUs;
     this.found = true;
   }
 
-  private goToSleep(deadlineUs: number): void {
+  private goToSleep(): void {
     // A turn that asked for another one sleeps no longer than until the loop has come round.
     if (this.soon !== undefined) return;
     this.counters.increment(REACTOR_SLEEPS);
-    this.sleepTo(deadlineUs);
+    this.sleepToDeadline();
   }
 
   /** Keeps a sleep that ends no later than it should: a deadline that moves away costs no new timer. */
-  private sleepTo(deadlineUs: number): void {
-    if (deadlineUs >= this.sleepUntilUs || deadlineUs === Number.POSITIVE_INFINITY) return;
-    const nowUs = this.clock.nowUs();
-    if (deadlineUs <= nowUs) {
+  private sleepToDeadline(): void {
+    if (this.deadlineUs >= this.sleepUntilUs || this.deadlineUs === Number.POSITIVE_INFINITY) return;
+    this.lookAtClock();
+    if (this.deadlineUs <= this.nowUs) {
       this.wake();
       return;
     }
     this.endSleep();
-    const sleepMs = Math.min(Math.ceil((deadlineUs - nowUs) / 1000), MAX_SLEEP_MS);
-    this.sleepUntilUs = deadlineUs;
+    const sleepMs = Math.min(Math.ceil((this.deadlineUs - this.nowUs) / 1000), MAX_SLEEP_MS);
+    this.sleepUntilUs = this.deadlineUs;
     this.sleep = setTimeout(this.onSleepEnd, sleepMs);
   }
 

@@ -54,7 +54,7 @@ export function synSentArrives(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   const echoUs = segment.options.hasTimestamps
     ? ((tcp.timestamp(tcb.tsOffset) - segment.options.tsEcho) | 0) * 1000
     : -1;
-  sampleFromAck(tcb, tcp.settings, segment.ack, tcp.nowUs, echoUs);
+  sampleFromAck(tcp, tcb, segment.ack, echoUs);
   stopRetransmitTimer(tcp, tcb);
   tcb.ackNow = true;
   establish(tcp, tcb);

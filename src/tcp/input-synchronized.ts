@@ -216,7 +216,7 @@ function isPlausibleAck(tcb: Tcb, ack: Seq): boolean {
 function acknowledgeSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   tcb.sndUna = segment.ack;
   tcb.sndNxt = seqMax(tcb.sndNxt, segment.ack);
-  sampleFromAck(tcb, tcp.settings, segment.ack, tcp.nowUs, echoAgeUs(tcp, tcb, segment));
+  sampleFromAck(tcp, tcb, segment.ack, echoAgeUs(tcp, tcb, segment));
   stopRetransmitTimer(tcp, tcb);
   tcb.synNow = false;
   establish(tcp, tcb);
@@ -254,7 +254,7 @@ function acknowledgeData(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
   const isStale = tcb.retries > 0 && echoUs > tcp.nowUs - tcb.lastSentUs + TS_TICK_US;
   tcb.retries = 0;
   tcb.persistShift = 0;
-  sampleFromAck(tcb, tcp.settings, segment.ack, tcp.nowUs, isStale ? -1 : echoUs);
+  sampleFromAck(tcp, tcb, segment.ack, isStale ? -1 : echoUs);
   acknowledgedNew(tcb, bytes);
   // RFC 6298 5.2 and 5.3; in recovery the first partial acknowledgment only, so that the timer ends a recovery that takes a
   // round trip for each of many losses (RFC 6582 3.2 step 3).

@@ -9,6 +9,12 @@ import { type Seq, seqAfterOrAt } from './sequence.ts';
 import type { TcpSettings } from './settings.ts';
 import type { Tcb } from './tcb.ts';
 
+/** What samples are taken with. The time is read where it is needed: handed on with each acknowledgment it would be allocated. */
+export interface RttContext {
+  readonly settings: TcpSettings;
+  readonly nowUs: number;
+}
+
 /** RFC 6298 2.2 and 2.3. */
 export function sampleRtt(tcb: Tcb, settings: TcpSettings, sampleUs: number): void {
   const rttUs = Math.min(Math.max(1, Math.round(sampleUs)), settings.maxRtoUs);
@@ -45,12 +51,12 @@ export function abandonTiming(tcb: Tcb): void {
 }
 
 /** Takes the sample that an acknowledgment up to `ack` gives; `echoUs` is the age of the echoed timestamp, or -1. */
-export function sampleFromAck(tcb: Tcb, settings: TcpSettings, ack: Seq, nowUs: number, echoUs: number): void {
+export function sampleFromAck(tcp: RttContext, tcb: Tcb, ack: Seq, echoUs: number): void {
   if (tcb.rttTimed) {
     if (!seqAfterOrAt(ack, tcb.rttSeq)) return;
     tcb.rttTimed = false;
-    sampleRtt(tcb, settings, nowUs - tcb.rttStartUs);
+    sampleRtt(tcb, tcp.settings, tcp.nowUs - tcb.rttStartUs);
   } else if (echoUs >= 0) {
-    sampleRtt(tcb, settings, echoUs);
+    sampleRtt(tcb, tcp.settings, echoUs);
   }
 }

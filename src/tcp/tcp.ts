@@ -259,12 +259,17 @@ export class Tcp implements Transport {
       tcb.inOutput = false;
       if (tcb.state !== CLOSED && !outputConnection(this, tcb)) this.wantOutput(tcb);
     }
-    if (i === count) return;
-    // The queue is full: those not served yet come first next time, before the one that filled it.
-    const unserved = list.slice(i, count);
-    const again = this.dirty.slice(0, this.dirtyCount);
-    this.dirty = unserved.concat(again);
-    this.dirtyCount = this.dirty.length;
+    if (i < count) this.serveFirst(list, i, count);
+  }
+
+  /** The queue is full: those not served yet come first next time, before the one that filled it. */
+  private serveFirst(list: Tcb[], from: number, to: number): void {
+    let count = 0;
+    for (let i = from; i < to; i++) list[count++] = list[i] as Tcb;
+    for (let i = 0; i < this.dirtyCount; i++) list[count++] = this.dirty[i] as Tcb;
+    this.dirtyNext = this.dirty;
+    this.dirty = list;
+    this.dirtyCount = count;
   }
 
   /** Puts a connection on the list of the next output phase. */

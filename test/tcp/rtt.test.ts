@@ -99,13 +99,13 @@ test('one segment at a time is timed, to the acknowledgment that covers its end,
   const end = toSeq(-10);
   timeSegment(tcb, end, 1_000_000);
   timeSegment(tcb, seqAdd(end, 1000), 1_050_000);
-  sampleFromAck(tcb, PLAIN, seqAdd(end, -1), 1_060_000, -1);
+  sampleFromAck({ settings: PLAIN, nowUs: 1_060_000 }, tcb, seqAdd(end, -1), -1);
   t.is(tcb.srttUs, 0);
   t.true(tcb.rttTimed);
-  sampleFromAck(tcb, PLAIN, seqAdd(end, 100), 1_080_000, -1);
+  sampleFromAck({ settings: PLAIN, nowUs: 1_080_000 }, tcb, seqAdd(end, 100), -1);
   t.is(tcb.srttUs, 80_000);
   t.false(tcb.rttTimed);
-  sampleFromAck(tcb, PLAIN, seqAdd(end, 1000), 1_090_000, -1);
+  sampleFromAck({ settings: PLAIN, nowUs: 1_090_000 }, tcb, seqAdd(end, 1000), -1);
   t.is(tcb.srttUs, 80_000);
   timeSegment(tcb, seqAdd(end, 2000), 2_000_000);
   t.true(tcb.rttTimed);
@@ -115,7 +115,7 @@ test('Karn: what was sent again gives no sample by its acknowledgment', (t) => {
   const tcb = createTcb();
   timeSegment(tcb, toSeq(1000), 0);
   abandonTiming(tcb);
-  sampleFromAck(tcb, PLAIN, toSeq(1000), 5_000_000, -1);
+  sampleFromAck({ settings: PLAIN, nowUs: 5_000_000 }, tcb, toSeq(1000), -1);
   t.is(tcb.srttUs, 0);
 });
 
@@ -123,13 +123,13 @@ test('RFC 7323 4: it does by the timestamp that the peer echoes', (t) => {
   const tcb = createTcb();
   timeSegment(tcb, toSeq(1000), 0);
   abandonTiming(tcb);
-  sampleFromAck(tcb, PLAIN, toSeq(1000), 5_000_000, 70_000);
+  sampleFromAck({ settings: PLAIN, nowUs: 5_000_000 }, tcb, toSeq(1000), 70_000);
   t.is(tcb.srttUs, 70_000);
 });
 
 test('a timed segment goes before the echo, whose clock is coarse', (t) => {
   const tcb = createTcb();
   timeSegment(tcb, toSeq(1000), 0);
-  sampleFromAck(tcb, PLAIN, toSeq(1000), 1234, 2000);
+  sampleFromAck({ settings: PLAIN, nowUs: 1234 }, tcb, toSeq(1000), 2000);
   t.is(tcb.srttUs, 1234);
 });
