@@ -4,11 +4,14 @@
  */
 import { Lab } from './lab.ts';
 
-/** Addresses of the veth pair: one network as the kernel has it, and one whose TCP is not paced. */
+/** Addresses of the veth pair: of the servers at large, where TCP is never paced, and where it stays as the kernel has it. */
 export const SOCKET_SERVER_ADDRESS = '10.90.9.2';
 export const UNPACED_SERVER_ADDRESS = '10.90.8.2';
+export const AS_FOUND_SERVER_ADDRESS = '10.90.7.2';
 const UNPACED_NETWORK = '10.90.8.0/24';
-const CLIENT_ADDRESSES = ['10.90.9.1', '10.90.8.1'];
+const AS_FOUND_NETWORK = '10.90.7.0/24';
+const CLIENT_ADDRESSES = ['10.90.9.1', '10.90.8.1', '10.90.7.1'];
+const SERVER_ADDRESSES = [SOCKET_SERVER_ADDRESS, UNPACED_SERVER_ADDRESS, AS_FOUND_SERVER_ADDRESS];
 export const SOCKET_LINK = { space: 'server', name: 'veth0' } as const;
 
 /**
@@ -26,7 +29,7 @@ export async function createHttpLab(serverCore: number, clientCore: number): Pro
       name: SOCKET_LINK.name,
       addresses: addresses.map((address) => `${address}/24`),
     });
-    lab.join(end('client', CLIENT_ADDRESSES), end('server', [SOCKET_SERVER_ADDRESS, UNPACED_SERVER_ADDRESS]));
+    lab.join(end('client', CLIENT_ADDRESSES), end('server', SERVER_ADDRESSES));
     unpaceNetwork(lab, 'server', UNPACED_NETWORK);
   } catch (error) {
     await lab.remove();
@@ -36,12 +39,16 @@ export async function createHttpLab(serverCore: number, clientCore: number): Pro
 }
 
 /**
- * Gives the kernel's TCP the unpaced congestion control towards every network that a namespace is in, and returns its name.
+ * Gives the kernel's TCP the unpaced congestion control towards every network that a namespace is in but the one that stays as
+ * found, and returns its name.
  * It goes by the routes: the setting of a namespace may only name what the root namespace allows all.
  */
 export function unpace(lab: Lab, space: string): string {
   const networks = lab.sh(space, 'ip -4 route show proto kernel').split('\n').filter(Boolean);
-  for (const route of networks) unpaceNetwork(lab, space, route.split(' ')[0] ?? '');
+  for (const route of networks) {
+    const [network = ''] = route.split(' ');
+    if (network !== AS_FOUND_NETWORK) unpaceNetwork(lab, space, network);
+  }
   return UNPACED_CONTROLS.find((control) => lab.sh(space, 'ip -4 route show').includes(`congctl ${control}`)) ?? 'none';
 }
 

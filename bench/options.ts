@@ -7,6 +7,7 @@ export const SERVER_NAMES = [
   'sockets',
   'nginx',
   'nginx-tuned',
+  'nginx-as-found',
   'lighttpd',
   'node',
   'sirv',
@@ -40,6 +41,7 @@ Measures Cheetah against nginx and node:http in network namespaces of its own (r
                        sockets        the same HTTP over the kernel's TCP: exonet cheetah --sockets
                        nginx          one worker, sendfile, tcp_nopush, over a veth pair, on TCP as this kernel has it
                        nginx-tuned    the same, but it keeps files open, and TCP has cubic whatever the kernel was told
+                       nginx-as-found the same as nginx, also where the others have cubic (make evaluation)
                        lighttpd       one process, sendfile, over the veth pair
                        node           a node:http server that sends from memory, over the same veth pair
                        sirv           node:http with sirv, which streams from the disk

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { Control } from './control.ts';
 import type { Document } from './documents.ts';
 import type { Lab, Place } from './lab.ts';
-import { SOCKET_LINK, SOCKET_SERVER_ADDRESS, UNPACED_SERVER_ADDRESS } from './network.ts';
+import { AS_FOUND_SERVER_ADDRESS, SOCKET_LINK, SOCKET_SERVER_ADDRESS, UNPACED_SERVER_ADDRESS } from './network.ts';
 import type { ServerName } from './options.ts';
 import { lighttpdConfig, nginxConfig, OPEN_FILE_CACHE } from './peers.ts';
 
@@ -71,6 +71,8 @@ export async function startServer(
       return startNginx(lab, name, documents, join(directory, name), SOCKET_SERVER_ADDRESS, '');
     case 'nginx-tuned':
       return startNginx(lab, name, documents, join(directory, name), UNPACED_SERVER_ADDRESS, OPEN_FILE_CACHE);
+    case 'nginx-as-found':
+      return startNginx(lab, name, documents, join(directory, name), AS_FOUND_SERVER_ADDRESS, '');
     case 'lighttpd':
       return startLighttpd(lab, documents, join(directory, name));
   }

@@ -113,6 +113,7 @@ async function attributeCheetah(context: Context, cells: AttributionCell[], prof
   for (const { document, mode } of workloads) {
     const workload = `${document.label}, ${mode}`;
     context.say(`attribution: cheetah, ${workload}`);
+    for (const server of servers) await bench.warmUp(server, document, mode, cells.length === 0);
     const samples = await context.alternate(servers, workload, (server) =>
       measureServer(bench, server, document, mode),
     );
@@ -192,6 +193,7 @@ async function attributeForward(context: Context, cells: AttributionCell[], prof
   const variants: Variant[] = [
     { name: 'all on', switches: [], kind: 'alone' },
     { name: '--no-offload', switches: ['--no-offload'], kind: 'alone' },
+    { name: '--no-polling', switches: ['--no-polling'], kind: 'alone' },
   ];
   const ready: Forwarder[] = [];
   for (const [index, { name, switches }] of variants.entries()) {
@@ -204,6 +206,7 @@ async function attributeForward(context: Context, cells: AttributionCell[], prof
   }
   for (const [index, workload] of FORWARD_WORKLOADS.entries()) {
     context.say(`attribution: forward, ${workload}`);
+    for (const forwarder of ready) await bench.warmUp(forwarder, workload, index === 0);
     const samples = await context.alternate(ready, workload, async (forwarder): Promise<AttributionSample> => {
       const { requests, requestsPerSecond, time } = await bench.measure(forwarder, workload);
       return { requests, requestsPerSecond, time, bytesTouched: null, framesPerRequest: null };

@@ -148,6 +148,14 @@ function monotonicUs(): number {
   return Number(process.hrtime.bigint() / 1000n);
 }
 
+/**
+ * Load that every party gets before it is measured, for nothing: at first, and again when the kind of load changes. A JavaScript
+ * engine is at its best after seconds of it.
+ */
+export const FIRST_WARM_UP_SECONDS = 10;
+export const WARM_UP_SECONDS = 2;
+export const WARM_UP_NOTE = `Before it is measured every party gets load that counts for nothing: ${FIRST_WARM_UP_SECONDS} s at first, and ${WARM_UP_SECONDS} s when the kind of load changes.`;
+
 const MAX_REASON_CHARACTERS = 600;
 /** Attempts at removing a directory into which a dying process still writes. */
 const REMOVALS = 5;

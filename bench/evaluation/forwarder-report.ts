@@ -1,5 +1,7 @@
 /** What is shown of the forwarder and its peers. */
+
 import { median, variation } from '../statistics.ts';
+import { WARM_UP_NOTE } from './context.ts';
 import type { ForwarderData, ForwarderSample, Workload } from './forwarder.ts';
 import { atLeast, type Bar, type Chart, type Presentation, type Table } from './shapes.ts';
 import { goodOf, percent } from './sweep-report.ts';
@@ -30,6 +32,7 @@ export function presentForwarder(data: ForwarderData): Presentation {
   return {
     notes: [
       `Clients (wrk) and server (nginx) are in kernel namespaces of their own and share one processor; the forwarder has the other. Every forwarder has a veth pair towards the clients and one towards the server; ours takes both as packet sockets. ${data.connections} connections and 100 B documents; bulk is ${data.bulkBytes / 1e6} MB documents; latency is one connection with one request at a time. The kernel's TCP has cubic everywhere.`,
+      WARM_UP_NOTE,
       'Forwarder CPU is the busy time of its processor, softirqs included. What the kernel does for DNAT is done by softirqs wherever a frame happens to be sent, which is the processor of the ends: so its CPU is the sum over both, for all parties.',
       ...distanceNotes(data),
     ],

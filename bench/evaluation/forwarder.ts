@@ -10,7 +10,7 @@ import { Load, type LoadResult } from '../load.ts';
 import type { CpuProfile } from '../profile.ts';
 import { scriptPath, startNginxEverywhere } from '../servers.ts';
 import { summarize } from './buckets.ts';
-import type { Context, CoreTime, Rounds } from './context.ts';
+import { type Context, type CoreTime, FIRST_WARM_UP_SECONDS, type Rounds, WARM_UP_SECONDS } from './context.ts';
 import { FORWARDER_NAMES, type Forwarder, startForwarder } from './forwarders.ts';
 import type { ProfileSummary } from './shapes.ts';
 import { prepareSpace } from './sweep.ts';
@@ -93,6 +93,13 @@ export class ForwarderBench {
     return { ...result, time };
   }
 
+  /** Load for nothing, before the first measurement of a workload. */
+  async warmUp({ url }: Forwarder, workload: Workload, isFirst: boolean): Promise<void> {
+    if (this.context.options.quick) return;
+    const { name } = this.documents[workload];
+    await this.loads[workload].run(`${url}${name}`, isFirst ? FIRST_WARM_UP_SECONDS : WARM_UP_SECONDS);
+  }
+
   /** Where our forwarder's time goes: one of its own, which writes its profile when it is told to end. */
   async profile(workload: Workload, index: number): Promise<ProfileSummary> {
     const name = `forward-${index}.cpuprofile`;
@@ -134,6 +141,7 @@ export async function measureForwarder(context: Context): Promise<ForwarderData>
   const profiles: Partial<Record<Workload, ProfileSummary | null>> = {};
   for (const [index, workload] of WORKLOADS.entries()) {
     context.say(`forwarder: ${workload}`);
+    for (const forwarder of ready) await bench.warmUp(forwarder, workload, index === 0);
     samples[workload] = await context.alternate(ready, workload, (forwarder) => bench.measure(forwarder, workload));
     if (workload === 'latency') continue;
     const place = FORWARDER_NAMES.length + index;

@@ -11,7 +11,7 @@ import { createHttpLab, unpace } from '../network.ts';
 import type { ServerName } from '../options.ts';
 import { offer, type RunningServer, scriptPath, startServer } from '../servers.ts';
 import { summarize } from './buckets.ts';
-import type { Context, CoreTime, Rounds } from './context.ts';
+import { type Context, type CoreTime, FIRST_WARM_UP_SECONDS, type Rounds, WARM_UP_SECONDS } from './context.ts';
 import type { ProfileSummary } from './shapes.ts';
 import { countSystemCalls } from './system-calls.ts';
 
@@ -40,6 +40,8 @@ export interface SweepCell {
 export interface SweepData {
   readonly parties: readonly string[];
   readonly congestionControl: string;
+  /** What the kernel's TCP has here unless it is told otherwise. */
+  readonly foundControl: string;
   readonly connections: number;
   readonly cells: readonly SweepCell[];
 }
@@ -49,6 +51,7 @@ export const SWEEP_PARTIES: readonly ServerName[] = [
   'sockets',
   'nginx',
   'nginx-tuned',
+  'nginx-as-found',
   'lighttpd',
   'sirv',
   'ceiling',
@@ -56,11 +59,11 @@ export const SWEEP_PARTIES: readonly ServerName[] = [
 const SIZES = [0, 100, 1000, 10_000, 100_000, 1_000_000];
 const QUICK_SIZES = [100, 100_000];
 const MODES: readonly Mode[] = ['keep-alive', 'close'];
-const WARM_UP_SECONDS = 1;
 const PROFILED = ['cheetah', 'ceiling'];
 
 export async function measureSweep(context: Context): Promise<SweepData> {
   const lab = context.own(await createHttpLab(context.serverCore, context.clientCore));
+  const foundControl = lab.congestionControl('server');
   const congestionControl = prepareKernel(lab);
   const directory = context.directory();
   const documentDirectory = join(directory, 'documents');
@@ -78,10 +81,13 @@ export async function measureSweep(context: Context): Promise<SweepData> {
   }
   const cells: SweepCell[] = [];
   for (const mode of MODES) {
-    for (const document of documents) cells.push(await bench.measureCell(servers, document, mode));
+    for (const [index, document] of documents.entries()) {
+      cells.push(await bench.measureCell(servers, document, mode, index === 0));
+    }
   }
   await context.release(lab);
-  return { parties: SWEEP_PARTIES, congestionControl, connections: context.options.connections, cells };
+  const { connections } = context.options;
+  return { parties: SWEEP_PARTIES, congestionControl, foundControl, connections, cells };
 }
 
 /**
@@ -135,7 +141,12 @@ export class SweepBench {
     };
   }
 
-  async measureCell(servers: readonly RunningServer[], document: Document, mode: Mode): Promise<SweepCell> {
+  async measureCell(
+    servers: readonly RunningServer[],
+    document: Document,
+    mode: Mode,
+    isFirst: boolean,
+  ): Promise<SweepCell> {
     const { context } = this;
     const where = `${document.label} ${mode}`;
     context.say(`sweep: ${where}`);
@@ -143,8 +154,7 @@ export class SweepBench {
     for (const server of servers) {
       const warm = await context.attempt(server.name, `${where}, warming up`, async () => {
         await checkAnswers(this.lab, server, document);
-        const url = await offer(server, document, mode === 'close');
-        if (!context.options.quick) await this.loads[mode].run(url, WARM_UP_SECONDS);
+        await this.warmUp(server, document, mode, isFirst);
         return server;
       });
       if (warm !== null) ready.push(warm);
@@ -160,6 +170,13 @@ export class SweepBench {
       );
     }
     return { bytes: document.bytes, label: document.label, mode, samples, systemCalls, profiles };
+  }
+
+  /** Load for nothing, before the first measurement of a document. */
+  async warmUp(server: RunningServer, document: Document, mode: Mode, isFirst: boolean): Promise<void> {
+    if (this.context.options.quick) return;
+    const url = await offer(server, document, mode === 'close');
+    await this.loads[mode].run(url, isFirst ? FIRST_WARM_UP_SECONDS : WARM_UP_SECONDS);
   }
 
   /** One party's turn. */

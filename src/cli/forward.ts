@@ -32,6 +32,7 @@ Sends TCP connections on to backends, segment by segment: each end has the other
   --max-half-open NUMBER  of them, those not established yet; beyond it the oldest gives way (default 8192)
   --rest-after NUMBER     a backend that so many connections in a row could not be opened to rests for five seconds, unless
                           all do (default 3; 0: never)
+  --no-polling            sleep until a frame arrives: less processor time, and each burst of frames waits for a wake-up
   --sockets               use the kernel's sockets instead, two for each connection: a proxy that ends TCP, for comparison
 ${NETWORK_HELP.replace('(default warn)', '(default info, with a line for every flow)')}
   --help                  this text
@@ -58,6 +59,7 @@ const ARGUMENTS = {
   'max-flows': { type: 'string', default: '65536' },
   'max-half-open': { type: 'string' },
   'rest-after': { type: 'string' },
+  'no-polling': { type: 'boolean' },
   sockets: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
@@ -80,7 +82,11 @@ export function forward(args: readonly string[]): void {
   const maxFlows = readInteger('max-flows', values['max-flows'], 1, MAX_FLOWS);
   if (values.sockets === true) {
     if (mode !== 'nat') throw new UsageError(`--mode ${mode}: with --sockets backends see the proxy's address.`);
-    refuseWithSockets(values, [...Object.keys(NETWORK_ARGUMENTS), 'max-half-open', 'rest-after'], ['log-level']);
+    refuseWithSockets(
+      values,
+      [...Object.keys(NETWORK_ARGUMENTS), 'max-half-open', 'rest-after', 'no-polling'],
+      ['log-level'],
+    );
     forwardSockets({
       services,
       balance,
@@ -94,7 +100,8 @@ export function forward(args: readonly string[]): void {
     maxHalfOpen: readInteger('max-half-open', values['max-half-open'] ?? `${DEFAULT_LIMITS.maxHalfOpen}`, 1, MAX_FLOWS),
     restAfter: readInteger('rest-after', values['rest-after'] ?? `${DEFAULT_LIMITS.restAfter}`, 0, MAX_FLOWS),
   };
-  const host = openForwardHost({ networks: readNetworks(values), services, mode, balance, limits });
+  const pollUs = values['no-polling'] === true ? 0 : undefined;
+  const host = openForwardHost({ networks: readNetworks(values), services, mode, balance, limits, pollUs });
   exitOnDeviceFailure(host);
   host.start();
   announce(host, services);

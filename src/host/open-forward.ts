@@ -24,11 +24,13 @@ export interface OpenForwardOptions {
   readonly mode: Mode;
   readonly balance: Balance;
   readonly limits?: Partial<ForwarderLimits> | undefined;
+  /** See `ForwardHostOptions`. */
+  readonly pollUs?: number | undefined;
 }
 
 /** Throws `OptionError`, `DeviceError`, or the file system's error for a capture file. */
 export function openForwardHost(options: OpenForwardOptions): ForwardHost {
-  const { services, mode, balance, limits } = options;
+  const { services, mode, balance, limits, pollUs } = options;
   const networks = readNetworks(options);
   const logLevel = (networks[0] as NetworkOptions).logLevel;
   const clock = new MonotonicClock();
@@ -55,6 +57,7 @@ export function openForwardHost(options: OpenForwardOptions): ForwardHost {
       balance,
       flowLog,
       limits,
+      pollUs,
     });
   } catch (error) {
     for (const device of devices) device.close();
