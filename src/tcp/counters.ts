@@ -31,6 +31,10 @@ const NAMES = [
   'connectionsReused',
   'checksumsVerified',
   'checksumsSkipped',
+  'tailLossProbes',
+  'spuriousRecoveries',
+  'sacksReneged',
+  'sackBlocksIgnored',
 ] as const;
 
 export type TcpCounterName = (typeof NAMES)[number];
@@ -73,3 +77,11 @@ export const CONNECTIONS_REUSED = NAMES.indexOf('connectionsReused');
 /** Segments received whose checksum neither the device nor the peer's kernel vouched for. */
 export const CHECKSUMS_VERIFIED = NAMES.indexOf('checksumsVerified');
 export const CHECKSUMS_SKIPPED = NAMES.indexOf('checksumsSkipped');
+/** Probes of the tail (RFC 8985 section 7), whether or not something was lost. */
+export const TAIL_LOSS_PROBES = NAMES.indexOf('tailLossProbes');
+/** Recoveries that were undone: nothing had been lost. */
+export const SPURIOUS_RECOVERIES = NAMES.indexOf('spuriousRecoveries');
+/** Times that a peer had dropped what it had said it held (RFC 2018 section 8). */
+export const SACKS_RENEGED = NAMES.indexOf('sacksReneged');
+/** SACK blocks of something we have not sent. */
+export const SACK_BLOCKS_IGNORED = NAMES.indexOf('sackBlocksIgnored');

@@ -42,7 +42,7 @@ function setIss(tcb: Tcb, iss: Seq): void {
   tcb.iss = iss;
   tcb.sndUna = iss;
   tcb.sndNxt = iss;
-  tcb.sndMax = iss;
   tcb.recover = iss;
+  tcb.rttSeq = iss;
   tcb.sndEnd = seqAdd(iss, 1);
 }

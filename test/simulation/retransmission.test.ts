@@ -1,11 +1,27 @@
 /** Retransmission: the timer (RFC 6298), fast retransmit and NewReno (RFC 5681, RFC 6582), limited transmit (RFC 3042). */
 import { closeSend, queuedBytes } from '../../src/tcp/calls.ts';
+import { RECOVERY } from '../../src/tcp/tcb.ts';
 import { pattern, RawPeer, type Seen } from '../support/raw-peer.ts';
-import { type Connected, MILLISECOND, type OpenOptions, type RawWorld, SECOND } from '../support/raw-world.ts';
-import { assertOnTime, simulate } from '../support/simulate.ts';
+import {
+  type Connected,
+  MILLISECOND,
+  type OpenOptions,
+  type RawWorld,
+  type RawWorldOptions,
+  SECOND,
+} from '../support/raw-world.ts';
+import { assertOnTime, simulate as simulateWith } from '../support/simulate.ts';
 import { TestUser } from '../support/test-user.ts';
 
 const MSS = 1460;
+
+/** What these tests are about: no SACK (the peers do not permit it), NewReno, and no other ways to tell a loss. */
+const PLAIN = { settings: { congestion: 'newreno', frto: false } } as const;
+
+function simulate(title: string, body: Parameters<typeof simulateWith>[1], more: RawWorldOptions = {}): void {
+  simulateWith(title, body, { ...PLAIN, ...more });
+}
+
 const MIN_RTO_US = 200_000;
 const MAX_RTO_US = 120 * SECOND;
 /** Initial window (RFC 6928). */
@@ -242,7 +258,7 @@ simulate('congestion avoidance: about one segment a round trip', (t, world) => {
   let acked = 10;
   // Up to the threshold, five segments, then linear.
   for (let round = 0; round < 6; round++) {
-    const flight = (tcb.sndMax as unknown as number) - (tcb.sndUna as unknown as number);
+    const flight = (tcb.sndNxt as unknown as number) - (tcb.sndUna as unknown as number);
     const cwnd = tcb.cwndBytes;
     acked += flight / MSS;
     for (let i = acked - flight / MSS + 1; i <= acked; i++) peer.send(ackOf(i));
@@ -331,7 +347,7 @@ simulate('fast recovery: duplicates inflate the window, a full ACK deflates it',
   // RFC 6582 3.2 step 3: a full acknowledgment.
   peer.send(ackOf(12));
   t.true(tcb.cwndBytes <= ssthreshBytes);
-  t.false(tcb.inRecovery);
+  t.not(tcb.recoveryState, RECOVERY);
 });
 
 simulate('NewReno: a partial ACK has the next hole sent again, a full ACK ends it', (t, world) => {
@@ -345,9 +361,9 @@ simulate('NewReno: a partial ACK has the next hole sent again, a full ACK ends i
   t.deepEqual(numbers(peer.takeAll()), [3]);
   peer.send(ackOf(7));
   t.deepEqual(numbers(peer.takeAll()), [7]);
-  t.true(tcb.inRecovery);
+  t.is(tcb.recoveryState, RECOVERY);
   peer.send(ackOf(10));
-  t.false(tcb.inRecovery);
+  t.not(tcb.recoveryState, RECOVERY);
   world.advance(10 * SECOND);
   t.deepEqual(peer.lines(), []);
   t.is(world.host.tcp.counters.get('timeouts'), 0);
@@ -411,7 +427,7 @@ simulate('after a time-out duplicates of the old flight start no fast retransmit
   // RFC 6582 section 4.1 ("recover").
   for (let i = 0; i < 5; i++) peer.send(ackOf(0));
   t.is(world.host.tcp.counters.get('fastRetransmits'), 0);
-  t.false(tcb.inRecovery);
+  t.not(tcb.recoveryState, RECOVERY);
   t.false(peer.takeAll().some((seen) => seen.seq === 1));
 });
 
