@@ -16,9 +16,9 @@ export function beginReduction(tcb: Tcb): void {
  * Section 3.1, on every acknowledgment: DeliveredData is `deliveredBytes`. `isProgress`: SND.UNA has advanced and nothing
  * more was found lost, so that the slow start part may be used (PRR-SSRB); otherwise as much leaves as was delivered (PRR-CRB).
  * Differs: like Linux in whole segments, rounded up, as half a segment cannot be sent; and the first retransmission of a
- * recovery is never held back.
+ * recovery is never held back, nor, `mendsNext`, that of the next hole, of which NewReno has been told (RFC 6582 3.2 step 3).
  */
-export function reduceProportionally(tcb: Tcb, deliveredBytes: number, isProgress: boolean): void {
+export function reduceProportionally(tcb: Tcb, deliveredBytes: number, isProgress: boolean, mendsNext: boolean): void {
   tcb.prrDeliveredBytes += deliveredBytes;
   const pipe = pipeBytes(tcb);
   let count = 0;
@@ -30,7 +30,7 @@ export function reduceProportionally(tcb: Tcb, deliveredBytes: number, isProgres
     if (isProgress) limit += tcb.mssBytes;
     count = Math.min(tcb.ssthreshBytes - pipe, roundUp(tcb, limit));
   }
-  if (tcb.prrOutBytes === 0) count = Math.max(count, tcb.mssBytes);
+  if (tcb.prrOutBytes === 0 || mendsNext) count = Math.max(count, tcb.mssBytes);
   tcb.cwndBytes = Math.max(tcb.mssBytes, pipe + Math.max(0, count));
 }
 

@@ -38,7 +38,8 @@ export function acknowledgmentArrives(tcp: Tcp, tcb: Tcb, segment: Segment, isDu
   finishEpisode(tcp, tcb);
   findLosses(tcp, tcb);
   if (tcb.recoveryState === CWR || tcb.recoveryState === RECOVERY) {
-    reduceProportionally(tcb, deliveredBytes, advancedBytes > 0 && tcb.lostBytes <= lostBefore);
+    const isProgress = advancedBytes > 0 && tcb.lostBytes <= lostBefore;
+    reduceProportionally(tcb, deliveredBytes, isProgress, advancedBytes > 0 && !tcb.sack);
   } else if (deliveredBytes > 0 && (advancedBytes > 0 || tcb.reordered) && isWindowUsed(tcb)) {
     tcb.congestion.acknowledged(tcp, tcb, deliveredBytes);
   }
@@ -48,7 +49,7 @@ export function acknowledgmentArrives(tcp: Tcp, tcb: Tcb, segment: Segment, isDu
 /** The end of RACK's reordering window: what has not been delivered by now is lost. */
 export function reorderingExpired(tcp: Tcp, tcb: Tcb): void {
   findLosses(tcp, tcb);
-  if (tcb.recoveryState === RECOVERY) reduceProportionally(tcb, 0, false);
+  if (tcb.recoveryState === RECOVERY) reduceProportionally(tcb, 0, false, false);
   tcp.wantOutput(tcb);
 }
 
@@ -69,12 +70,14 @@ export function retransmitTimedOut(tcp: Tcp, tcb: Tcb): void {
     rememberForUndo(tcb);
     tcb.congestion.reduce(tcp, tcb, TIMED_OUT);
   }
-  // RFC 5682 section 2.1: not while another recovery is under way.
-  const wasRecovering = tcb.recoveryState === RECOVERY;
+  // RFC 5682 section 2.1: not while another recovery is under way, nor once new data has been tried in this one.
+  const mayBeSpurious = tcb.recoveryState < RECOVERY || isRepeated;
   tcb.frtoHolds = false;
-  tcb.frto = tcp.settings.frto && !wasRecovering && (tcb.sack || tcb.duplicateAcks === 0);
+  tcb.frto = tcp.settings.frto && mayBeSpurious && (tcb.sack || tcb.duplicateAcks === 0);
   tcb.recoveryState = LOSS;
   tcb.recover = tcb.sndNxt;
+  // The next sample ends the back-off, whatever it is of.
+  tcb.rttSeq = tcb.sndUna;
   tcb.duplicateAcks = 0;
   tcb.duplicateBytes = 0;
   tcb.partialAcks = 0;

@@ -27,9 +27,11 @@ export function outputRetransmissions(tcp: Tcp, tcb: Tcb): boolean {
     const room = tcb.cwndBytes - pipeBytes(tcb);
     if (room <= 0) return true;
     // What the window has been taken back from waits for it, but for the first segment, which asks for the window too.
-    if (range !== tcb.sentHead && !seqBefore(ranges.start(range), windowEnd)) return true;
+    const windowBytes = seqDistance(windowEnd, ranges.start(range));
+    if (windowBytes <= 0 && range !== tcb.sentHead) return true;
     const full = segmentBytes(tcb);
-    const limit = Math.min(Math.max(full, room - (room % full)), largestSegment(tcp, tcb));
+    const wanted = Math.min(Math.max(full, room - (room % full)), largestSegment(tcp, tcb));
+    const limit = windowBytes > 0 ? Math.min(wanted, windowBytes) : full;
     if (!outputAgain(tcp, tcb, range, limit)) return false;
     if (range === tcb.sentHead && tcb.timerPurpose !== TIMER_REORDERING && tcb.partialAcks <= 1) {
       schedule(tcp, tcb, TIMER_RETRANSMIT, tcb.rtoUs);

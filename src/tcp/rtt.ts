@@ -48,6 +48,8 @@ export function sampleFromAck(tcb: Tcb, settings: TcpSettings, ack: Seq, measure
 export function sampleFromSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   const measuredUs = tcb.synTimed ? tcp.nowUs - tcb.lastSentUs : -1;
   sampleFromAck(tcb, tcp.settings, segment.ack, measuredUs, echoAgeUs(tcp, tcb, segment));
+  tcb.minRttUs = Math.max(0, measuredUs);
+  tcb.minRttAtUs = tcp.nowUs;
 }
 
 /** Age of the timestamp that the peer echoes (RFC 7323 4.1), or -1 when there is none to believe. */

@@ -20,7 +20,7 @@ function recovering(flight: number, ssthresh: number): Tcb {
 /** One more segment is held by the peer; sends what the window allows and returns how many segments that was. */
 function deliverOne(tcb: Tcb): number {
   tcb.sackedBytes += MSS;
-  reduceProportionally(tcb, MSS, false);
+  reduceProportionally(tcb, MSS, false, false);
   const pipe = (tcb.sndNxt as unknown as number) - (tcb.sndUna as unknown as number) - tcb.sackedBytes - tcb.lostBytes;
   const segments = Math.floor((tcb.cwndBytes - pipe) / MSS);
   tcb.sndNxt = seqAdd(tcb.sndNxt, segments * MSS);
@@ -60,6 +60,6 @@ test('and with progress the window grows back towards the threshold by slow star
   tcb.lostBytes = 15 * MSS;
   tcb.prrOutBytes = MSS;
   tcb.prrDeliveredBytes = MSS;
-  reduceProportionally(tcb, MSS, true);
+  reduceProportionally(tcb, MSS, true, false);
   t.is(tcb.cwndBytes, 5 * MSS + 2 * MSS);
 });
