@@ -44,6 +44,7 @@ export function consume(connection: Tcb, count: number): void {
     throw new RangeError(`${count} bytes are not there to consume`);
   const { tcp } = connection;
   tcp.receiveQueues.consume(connection, count);
+  connection.consumedBytes += count;
   if (connection.lingering) {
     if (unreadBytes(connection) === 0) tcp.finishLingering(connection);
   } else if (windowUpdateDue(tcp, connection)) {

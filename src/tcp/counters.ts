@@ -35,6 +35,9 @@ const NAMES = [
   'spuriousRecoveries',
   'sacksReneged',
   'sackBlocksIgnored',
+  'synCookiesSent',
+  'synCookiesAccepted',
+  'synCookiesRefused',
 ] as const;
 
 export type TcpCounterName = (typeof NAMES)[number];
@@ -85,3 +88,7 @@ export const SPURIOUS_RECOVERIES = NAMES.indexOf('spuriousRecoveries');
 export const SACKS_RENEGED = NAMES.indexOf('sacksReneged');
 /** SACK blocks of something we have not sent. */
 export const SACK_BLOCKS_IGNORED = NAMES.indexOf('sackBlocksIgnored');
+/** SYNs answered without remembering them; acknowledgments that brought a cookie back; those that did not, when some might. */
+export const SYN_COOKIES_SENT = NAMES.indexOf('synCookiesSent');
+export const SYN_COOKIES_ACCEPTED = NAMES.indexOf('synCookiesAccepted');
+export const SYN_COOKIES_REFUSED = NAMES.indexOf('synCookiesRefused');

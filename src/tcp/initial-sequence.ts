@@ -38,7 +38,8 @@ export class InitialSequence {
   }
 }
 
-function setIss(tcb: Tcb, iss: Seq): void {
+/** The connection begins at `iss`. */
+export function setIss(tcb: Tcb, iss: Seq): void {
   tcb.iss = iss;
   tcb.sndUna = iss;
   tcb.sndNxt = iss;

@@ -4,10 +4,10 @@
  * acknowledgment that input asked for rides on data, the FIN on the last of it, and whatever goes to a device that segments
  * leaves as one super-frame. Segments are built in build.ts.
  */
+import type { Bytes } from '../wire/bytes.ts';
 import { PROTOCOL_TCP } from '../wire/ipv4.ts';
 import { setTcp, TCP_ACK, TCP_BYTES, TCP_SYN } from '../wire/tcp.ts';
 import {
-  TIMESTAMPS_BYTES,
   writeMss,
   writeSackPermitted,
   writeSackPermittedTimestamps,
@@ -18,6 +18,7 @@ import { finishHeader, largestSegment, outputAck, outputPureAck, outputSegment, 
 import { KEEP_ALIVE_PROBES, SEGMENTS_SENT, WINDOW_PROBES } from './counters.ts';
 import { announcedMss, segmentBytes } from './mss.ts';
 import { flightBytes, pipeBytes } from './pipe.ts';
+import { NO_WINDOW_SCALE } from './replies.ts';
 import { isPersisting, startPersistTimer, startRetransmitTimer } from './retransmission-timer.ts';
 import { outputRetransmissions, outputTailLossProbe } from './retransmit.ts';
 import { seqAdd, seqAfter, seqBefore, seqBits, seqDistance } from './sequence.ts';
@@ -176,15 +177,15 @@ function outputSyn(tcp: Tcp, tcb: Tcb): boolean {
   const isAnswer = tcb.state === SYN_RECEIVED;
   const { bytes } = tcp;
   const tcpAt = at + path.headerBytes;
+  const sack = isAnswer ? tcb.sack : tcp.settings.sack;
+  const scale = !isAnswer || tcb.windowScaling ? tcb.rcvScale : NO_WINDOW_SCALE;
   let next = writeMss(bytes, tcpAt + TCP_BYTES, announcedMss(tcp));
-  const permitsSack = isAnswer ? tcb.sack : tcp.settings.sack;
   if (!isAnswer || tcb.timestamps) {
-    const write = permitsSack ? writeSackPermittedTimestamps : writeTimestamps;
-    next = write(bytes, next, tcp.timestamp(tcb.tsOffset), isAnswer ? tcb.tsRecent : 0);
-  } else if (permitsSack) {
+    next = writeStamps(bytes, next, sack, tcp.timestamp(tcb.tsOffset), isAnswer ? tcb.tsRecent : 0);
+  } else if (sack) {
     next = writeSackPermitted(bytes, next);
   }
-  if (!isAnswer || tcb.windowScaling) next = writeWindowScale(bytes, next, tcb.rcvScale);
+  if (scale !== NO_WINDOW_SCALE) next = writeWindowScale(bytes, next, scale);
   const headerBytes = next - tcpAt;
   const flags = isAnswer ? TCP_SYN | TCP_ACK : TCP_SYN;
   const ack = isAnswer ? seqBits(tcb.rcvNxt) : 0;
@@ -200,6 +201,11 @@ function outputSyn(tcp: Tcp, tcb: Tcb): boolean {
   tcb.ackNow = false;
   startRetransmitTimer(tcp, tcb);
   return true;
+}
+
+/** Timestamps on a SYN, with SACK permitted where Linux has it. */
+function writeStamps(bytes: Bytes, at: number, sack: boolean, value: number, echo: number): number {
+  return sack ? writeSackPermittedTimestamps(bytes, at, value, echo) : writeTimestamps(bytes, at, value, echo);
 }
 
 /** Sends the control segments that input and user calls have noted, as far as the queue has room. */
@@ -221,11 +227,7 @@ function outputReply(tcp: Tcp, index: number): void {
   const at = tcp.ip.begin();
   if (at !== 0) {
     const tcpAt = at + path.headerBytes;
-    let headerBytes = TCP_BYTES;
-    if (replies.hasTimestamps(index)) {
-      writeTimestamps(bytes, tcpAt + TCP_BYTES, replies.tsValue(index), replies.tsEcho(index));
-      headerBytes += TIMESTAMPS_BYTES;
-    }
+    const headerBytes = writeReplyOptions(tcp, index, tcpAt + TCP_BYTES) - tcpAt;
     setTcp(
       bytes,
       tcpAt,
@@ -242,4 +244,19 @@ function outputReply(tcp: Tcp, index: number): void {
     tcp.counters.increment(SEGMENTS_SENT);
   }
   tcp.paths.release(path);
+}
+
+/** Returns the position behind the options. */
+function writeReplyOptions(tcp: Tcp, index: number, at: number): number {
+  const { bytes, replies } = tcp;
+  const isSyn = (replies.flags(index) & TCP_SYN) !== 0;
+  const sack = isSyn && replies.synSack(index);
+  let next = isSyn ? writeMss(bytes, at, announcedMss(tcp)) : at;
+  if (replies.hasTimestamps(index)) {
+    next = writeStamps(bytes, next, sack, replies.tsValue(index), replies.tsEcho(index));
+  } else if (sack) {
+    next = writeSackPermitted(bytes, next);
+  }
+  if (!isSyn || replies.synScale(index) === NO_WINDOW_SCALE) return next;
+  return writeWindowScale(bytes, next, replies.synScale(index));
 }

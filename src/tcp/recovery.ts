@@ -33,6 +33,8 @@ export function acknowledgmentArrives(tcp: Tcp, tcb: Tcb, segment: Segment, isDu
   readAcknowledgment(tcp, tcb, segment, isDuplicate);
   const { advancedBytes, deliveredBytes, hasDsack } = acknowledgment;
   if (advancedBytes === 0 && deliveredBytes === 0 && !hasDsack && !isDuplicate) return;
+  tcb.deliveredBytes += deliveredBytes;
+  tcb.ackedBytes += advancedBytes;
   if (tcb.tlpOut && probeHasRepaired(tcp, tcb, segment)) beginRecovery(tcp, tcb, CWR);
   if (hasDsack) noteDuplicateReport(tcb);
   finishEpisode(tcp, tcb);

@@ -74,6 +74,7 @@ function outputAgain(tcp: Tcp, tcb: Tcb, range: number, limit: number): boolean 
   if (seqBefore(sentEnd, end)) ranges.divide(tcb, range, sentEnd);
   ranges.markRetransmitted(tcb, range);
   noteRetransmitted(tcp, tcb, seqDistance(sentEnd, start));
+  tcb.retransmissions++;
   tcb.prrOutBytes += length;
   tcb.lastSentUs = tcp.nowUs;
   tcp.counters.increment(SEGMENTS_RETRANSMITTED);

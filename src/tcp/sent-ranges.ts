@@ -1,7 +1,7 @@
 /**
  * What is in flight, as ranges of sequence numbers with the time at which each was last sent: the scoreboard of RFC 6675
  * section 3 and the per-segment records of RFC 8985 section 5. Ranges of one connection follow one another from SND.UNA to
- * SND.NXT without a gap; what leaves together is one range, and is divided when the peer or a retransmission tells parts of
+ * SND.NXT without a gap; what leaves together may be one range, and is divided when the peer or a retransmission tells parts of
  * it apart.
  *
  * The records of all connections are columns of one table, in lists; a connection without anything in flight has none.
@@ -37,11 +37,17 @@ export class SentRanges {
   private made = 0;
   private free = NO_RANGE;
   private readonly clock: Pick<TurnClock, 'nowUs'>;
+  private readonly joins: boolean;
   /** Ranges in use. */
   live = 0;
 
-  constructor(clock: Pick<TurnClock, 'nowUs'>) {
+  /**
+   * @param joins what leaves in one turn is one range; otherwise a range is a segment, which is sent again as it was: where
+   *   checksums are put together from sums made beforehand, it then begins where there is one
+   */
+  constructor(clock: Pick<TurnClock, 'nowUs'>, joins: boolean) {
     this.clock = clock;
+    this.joins = joins;
   }
 
   start(range: number): Seq {
@@ -86,7 +92,7 @@ export class SentRanges {
   append(tcb: Tcb, start: Seq, end: Seq): void {
     const tail = tcb.sentTail;
     const nowUs = this.clock.nowUs();
-    if (tail !== NO_RANGE && this.flagsOf(tail) === 0 && this.sentUs(tail) === nowUs) {
+    if (this.joins && tail !== NO_RANGE && this.flagsOf(tail) === 0 && this.sentUs(tail) === nowUs) {
       this.ends[tail] = seqBits(end);
       return;
     }

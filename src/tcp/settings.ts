@@ -37,6 +37,8 @@ export interface TcpSettings {
   readonly synRetries: number;
   /** Retransmissions of the same data before the connection is given up (R2). */
   readonly dataRetries: number;
+  /** A listener whose backlog is full answers SYNs with cookies (RFC 4987 3.6); off: it drops them. */
+  readonly synCookies: boolean;
   /** Two maximum segment lifetimes. */
   readonly timeWaitUs: number;
   /**
@@ -77,6 +79,7 @@ export const DEFAULT_TCP_SETTINGS: TcpSettings = {
   delayedAckUs: 40_000,
   synRetries: 6,
   dataRetries: 15,
+  synCookies: true,
   timeWaitUs: 60_000_000,
   finWait2Us: 60_000_000,
   keepAliveIdleUs: 0,

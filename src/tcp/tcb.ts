@@ -248,6 +248,12 @@ export class Tcb {
   declare lastReceivedUs: number;
   declare lastSentUs: number;
 
+  // For `tcpInfo`, since the connection began.
+  declare retransmissions: number;
+  declare deliveredBytes: number;
+  declare ackedBytes: number;
+  declare consumedBytes: number;
+
   // Timers: one for retransmission, probing and persistence (`timerPurpose` says for which), delayed ACK, and the slow ones (keep-alive, FIN-WAIT-2).
   readonly retransmitTimer: number;
   readonly delayedAckTimer: number;
@@ -381,6 +387,10 @@ export class Tcb {
     this.keepAliveProbesSent = 0;
     this.lastReceivedUs = 0;
     this.lastSentUs = 0;
+    this.retransmissions = 0;
+    this.deliveredBytes = 0;
+    this.ackedBytes = 0;
+    this.consumedBytes = 0;
     this.timerPurpose = TIMER_RETRANSMIT;
     this.persistShift = 0;
     this.inReady = false;

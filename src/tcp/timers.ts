@@ -54,7 +54,7 @@ function mayTryAgain(tcp: Tcp, tcb: Tcb): boolean {
     return false;
   }
   // RFC 1122 4.2.3.5, R1: perhaps it is the next hop that has moved.
-  if (tcb.retries === DOUBT_RETRIES && tcb.path !== null) tcp.paths.doubt(tcb.path);
+  if (tcb.retries >= DOUBT_RETRIES && tcb.path !== null) tcp.paths.doubt(tcb.path);
   return true;
 }
 

@@ -6,9 +6,12 @@ import type { Tcb } from '../../src/tcp/tcb.ts';
 import { AWKWARD_STARTS, createTcbAt } from './support.ts';
 
 /** Ranges under a clock that the test moves. */
-function create(start: number): { ranges: SentRanges; tcb: Tcb; clock: { us: number }; send(bytes: number): void } {
+function create(
+  start: number,
+  joins = true,
+): { ranges: SentRanges; tcb: Tcb; clock: { us: number }; send(bytes: number): void } {
   const clock = { us: 0 };
-  const ranges = new SentRanges({ nowUs: () => clock.us });
+  const ranges = new SentRanges({ nowUs: () => clock.us }, joins);
   const tcb = createTcbAt(start);
   return {
     ranges,
@@ -48,6 +51,17 @@ test('what leaves at one time is one range', (t) => {
     t.is(ranges.live, 0);
     t.is(tcb.sentRanges, 0);
   }
+});
+
+test('or a range is a segment', (t) => {
+  const { ranges, tcb, send } = create(0, false);
+  send(100);
+  send(200);
+  t.deepEqual(list(ranges, tcb, toSeq(0)), [
+    [0, 100],
+    [100, 300],
+  ]);
+  ranges.clear(tcb);
 });
 
 test('what is sent again is a range of its own, with its own time', (t) => {
