@@ -40,7 +40,7 @@ export interface Generator {
 }
 
 /** Load of every generator that nothing is measured of. */
-export const WARM_UP_SECONDS = 4;
+export const WARM_UP_SECONDS = 2;
 
 const BOTH: readonly Mode[] = ['keep-alive', 'close'];
 const PATIENCE_MS = 20_000;

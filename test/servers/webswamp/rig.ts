@@ -133,6 +133,7 @@ export class ScriptedServer {
 export interface RunOptions {
   readonly plan?: Partial<SwampPlan>;
   readonly request?: Partial<RequestOptions>;
+  readonly Client?: typeof TcpClient;
   readonly world?: WorldOptions;
   /** Virtual time that everything has to be over in (default 1000 s). */
   readonly limitUs?: number;
@@ -154,10 +155,11 @@ export function createSwamp(
   world: World,
   plan: Partial<SwampPlan>,
   request: Partial<RequestOptions> = {},
+  Client = TcpClient,
 ): Webswamp<Tcb> {
   const { arena, tcp, stack } = world.a;
   return new Webswamp({
-    transport: new TcpClient(tcp, ADDRESS_B, PORT),
+    transport: new Client(tcp, ADDRESS_B, PORT),
     clock: stack.clock,
     timers: stack.timers,
     wake: () => stack.wake(),
@@ -180,7 +182,7 @@ export function runSwamp(behave: Behaviour, options: RunOptions = {}): Run {
   const warm = world.a.tcp.paths.acquire(ADDRESS_B);
   world.a.stack.wake();
   world.run(10 * MILLISECOND);
-  const swamp = createSwamp(world, options.plan ?? {}, options.request);
+  const swamp = createSwamp(world, options.plan ?? {}, options.request, options.Client);
   let ends = 0;
   swamp.onEnd = () => ends++;
   swamp.start();

@@ -1,8 +1,9 @@
 /** The engine in virtual time: what it counts is what the server saw, whatever the loop and the wire. */
 import test from 'ava';
 import { PACE_US } from '../../../src/servers/webswamp/plan.ts';
+import { FilteringTcpClient } from '../../../src/servers/webswamp/tcp-client.ts';
 import { findLeaks } from '../../support/leaks.ts';
-import { MILLISECOND, ok, polite, runSwamp, SECOND, serving } from './rig.ts';
+import { MILLISECOND, ok, polite, type RunOptions, runSwamp, SECOND, serving } from './rig.ts';
 
 const WIRE = { delayUs: 500 };
 
@@ -315,6 +316,29 @@ test('a server that closes idle connections costs no error', (t) => {
   t.is(report.requests + report.unanswered, 6);
   t.true((report.counters.webswamp?.idleCloses ?? 0) > 0);
 });
+
+const TURNED_OFF: readonly (readonly [string, RunOptions])[] = [
+  ['nothing', {}],
+  ['packet merging', { world: { settingsA: { packetMerging: false } } }],
+  ['no-copy', { plan: { copyPayload: true } }],
+  ['the single filter', { Client: FilteringTcpClient }],
+  ['reuse', { plan: { reuseRecords: false }, world: { settingsA: { reuseRecords: false } } }],
+];
+
+for (const [name, { plan, world, ...more }] of TURNED_OFF) {
+  test(`every request is answered over a bad wire, ${name} turned off`, (t) => {
+    const faults = { loss: 0.05, duplication: 0.05, reordering: 0.05, reorderingUs: 3000 };
+    const { report, server, swamp } = runSwamp(polite, {
+      plan: { connections: 8, requests: 600, requestsPerConnection: 7, ...plan },
+      world: { seed: 5, link: { ...WIRE, faults }, ...world },
+      ...more,
+    });
+    t.is(report.requests, 600);
+    t.is(report.errors, 0);
+    t.true(server.requests >= 600);
+    t.deepEqual(swamp.holdings, { connections: 0, requests: 0 });
+  });
+}
 
 test('a bad wire costs time and nothing else, and one seed is one run', (t) => {
   const faults = { loss: 0.03, duplication: 0.03, reordering: 0.05, reorderingUs: 3000 };
