@@ -5,7 +5,8 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { abort, close, closeSend, queuedBytes, readableBytes } from '../../src/tcp/calls.ts';
-import { flightBytes } from '../../src/tcp/pipe.ts';
+import { flightBytes, pipeBytes } from '../../src/tcp/pipe.ts';
+import { NO_RANGE } from '../../src/tcp/sent-ranges.ts';
 import { type Seq, seqAdd, seqAfter, seqBeforeOrAt, seqDistance } from '../../src/tcp/sequence.ts';
 import { CLOSED, STATE_NAMES, SYN_RECEIVED, SYN_SENT } from '../../src/tcp/state.ts';
 import type { Tcb } from '../../src/tcp/tcb.ts';
@@ -32,6 +33,10 @@ const KINDS = [
   [12, 'ack all'],
   [5, 'ack some'],
   [5, 'duplicate ack'],
+  [8, 'selective ack'],
+  [2, 'duplicate report'],
+  [2, 'congestion echo'],
+  [2, 'congestion mark'],
   [10, 'text'],
   [5, 'text beyond a gap'],
   [4, 'text again'],
@@ -99,25 +104,32 @@ class Line {
 /** What the hosts of all runs have counted: whether the runs get everywhere. */
 const totals = new Map<string, number>();
 
+const CONTROLS = ['cubic', 'newreno', 'bbr'] as const;
+
 class Model {
-  readonly world = new RawWorld({
-    seed: 3,
-    settings: {
-      receiveBufferBytes: BUFFER,
-      receivePoolBytes: 4 * BUFFER,
-      timeWaitUs: 5 * SECOND,
-      maxTimeWait: 3,
-      keepAliveIdleUs: 100 * SECOND,
-      finWait2Us: 20 * SECOND,
-      sendLowWaterBytes: 5000,
-    },
-  });
+  readonly world: RawWorld;
   readonly lines: Line[] = [];
   readonly listener;
   private nextUser: TestUser | null = null;
   private batching = false;
 
-  constructor() {
+  /** The first action also says what the host is like. */
+  constructor({ n, m }: Action) {
+    this.world = new RawWorld({
+      seed: 3,
+      settings: {
+        congestion: CONTROLS[m % CONTROLS.length] ?? 'cubic',
+        ecn: n % 2 === 0 ? 'offer' : 'accept',
+        slowStartAfterIdle: m % 5 === 0,
+        receiveBufferBytes: BUFFER,
+        receivePoolBytes: 4 * BUFFER,
+        timeWaitUs: 5 * SECOND,
+        maxTimeWait: 3,
+        keepAliveIdleUs: 100 * SECOND,
+        finWait2Us: 20 * SECOND,
+        sendLowWaterBytes: 5000,
+      },
+    });
     this.listener = this.world.listen((tcb) => {
       const line = this.lines.find(({ peer }) => peer.port === tcb.remotePort);
       const user = line?.user ?? this.nextUser ?? new TestUser(this.world);
@@ -182,13 +194,15 @@ class Model {
     user.closes = action.m % 4 === 0;
     user.reads = action.m % 3 !== 0;
     const iss = [0, -3000, 0x7fffffff - 3000, 123_456][action.n % 4] ?? 0;
-    const extras = action.m % 2 === 0 ? { windowScale: action.m % 5 } : {};
+    const scaling = action.m % 2 === 0 ? { windowScale: action.m % 5 } : {};
+    const extras = { ...scaling, sackPermitted: action.m % 7 !== 0 };
+    const setup = action.m % 3 === 0 ? 'E' : '';
     if (action.kind === 'open') {
       const peer = new RawPeer(world, { iss });
       peer.timestamps = action.m % 8 >= 4;
       const line = new Line(peer, user);
       this.lines.push(line);
-      peer.queue({ flags: 'S', mss: 500 + action.m * 4, ...extras });
+      peer.queue({ flags: setup === '' ? 'S' : 'SEW', mss: 500 + action.m * 4, ...extras });
       world.settle();
       if (action.m % 16 !== 15) peer.queue();
     } else {
@@ -200,7 +214,7 @@ class Model {
       world.call(() => {});
       peer.timestamps = action.m % 8 >= 4;
       if (action.m % 16 === 15) peer.queue({ flags: 'S', mss: 1460, ...extras });
-      else if (action.m % 16 !== 14) peer.queue({ flags: 'SA', mss: 500 + action.m * 4, ...extras });
+      else if (action.m % 16 !== 14) peer.queue({ flags: `SA${setup}`, mss: 500 + action.m * 4, ...extras });
     }
   }
 
@@ -248,6 +262,21 @@ class Model {
         break;
       case 'duplicate ack':
         for (let i = 0; i <= m % 5; i++) peer.queue({ ack: Math.max(1, sentEnd - n) });
+        break;
+      case 'selective ack':
+        peer.queue({ ack: Math.min(peer.rcvNxt, Math.max(1, sentEnd - n)), sack: blocks(sentEnd, n, m) });
+        break;
+      case 'duplicate report': {
+        const ack = Math.max(1, peer.rcvNxt);
+        const left = Math.max(1, ack - (n % 3000));
+        peer.queue({ ack, sack: [[left, Math.max(left + 1, Math.min(ack, left + 5 * m))]] });
+        break;
+      }
+      case 'congestion echo':
+        peer.queue({ flags: 'AE' });
+        break;
+      case 'congestion mark':
+        peer.queue({ flags: m % 2 === 0 ? 'A' : 'AW', data: 1 + (n % 1400), ecn: n % 4 });
         break;
       case 'text':
         for (let i = 0; i <= m % 3; i++) peer.queue({ data: 1 + (n % 1400) });
@@ -337,6 +366,7 @@ class Model {
     assert(seqBeforeOrAt(tcb.sndNxt, seqAdd(tcb.sndEnd, tcb.finQueued ? 1 : 0)), `${name}SND.NXT beyond the queue`);
     assert(queuedBytes(tcb) >= 0 && readableBytes(tcb) >= 0 && readableBytes(tcb) <= BUFFER, `${name}bytes readable`);
     assert(tcb.deliveryHead === -1, `${name}deliveries between turns`);
+    this.checkRanges(tcb, name);
     assert(tcb.cwndBytes >= tcb.mssBytes || tcb.state <= SYN_RECEIVED, `${name}window of ${tcb.cwndBytes} bytes`);
     const inFlight = tcb.sndUna !== tcb.sndNxt;
     const waiting = seqDistance(tcb.sndEnd, tcb.sndNxt) > 0 || (tcb.finQueued && tcb.sndNxt === tcb.sndEnd);
@@ -350,6 +380,26 @@ class Model {
     );
     assert(!tcb.ackNow && !tcb.synNow && !tcb.probeNow && !tcb.tlpNow && !tcb.keepAliveNow, `${name}unsent marks`);
     assert(tcb.duplicateAcksOwed === 0, `${name}duplicate ACKs unsent`);
+  }
+
+  /** What is in flight is in ranges without a gap, and the counts are theirs. */
+  private checkRanges(tcb: Tcb, name: string): void {
+    const { ranges } = tcb.tcp;
+    let end = tcb.sndUna;
+    let [sacked, lost, due, count] = [0, 0, 0, 0];
+    for (let range = tcb.sentHead; range !== NO_RANGE; range = ranges.next(range)) {
+      assert(ranges.start(range) === end && ranges.bytes(range) > 0, `${name}ranges in flight with a gap`);
+      end = ranges.end(range);
+      count++;
+      if (ranges.isSacked(range)) sacked += ranges.bytes(range);
+      else if (ranges.isLost(range)) lost += ranges.bytes(range);
+      if (ranges.isDue(range)) due += ranges.bytes(range);
+    }
+    if (tcb.state > SYN_RECEIVED) assert(end === tcb.sndNxt, `${name}ranges end before SND.NXT`);
+    assert(sacked === tcb.sackedBytes && lost === tcb.lostBytes, `${name}counts of ranges held and lost`);
+    assert(count === tcb.sentRanges, `${name}${tcb.sentRanges} ranges counted, ${count} there`);
+    assert(tcb.retransmittedBytes >= 0 && lost - due <= tcb.retransmittedBytes, `${name}bytes under way again`);
+    assert(pipeBytes(tcb) >= 0 || !tcb.sack, `${name}${pipeBytes(tcb)} bytes in the network`);
   }
 
   /** What the host has sent since the last look. */
@@ -381,6 +431,14 @@ class Model {
   }
 }
 
+/** Up to three blocks of what the host has sent. */
+function blocks(sentEnd: number, n: number, m: number): [number, number][] {
+  return Array.from({ length: 1 + (m % 3) }, (_, i) => {
+    const left = 1 + ((n * (31 + 7 * i)) % Math.max(1, sentEnd - 1));
+    return [left, Math.min(Math.max(left + 1, sentEnd), left + 1 + ((m + 11 * i) % 40) * 150)];
+  });
+}
+
 /** The host has no connection any more, though the user may have something left to read. */
 function isGone({ user, tcb }: Line): boolean {
   return user.closed || tcb?.state === CLOSED;
@@ -393,7 +451,7 @@ function assert(holds: boolean, message: string): asserts holds {
 test(`${RUNS} random runs of up to ${STEPS} steps`, (t) => {
   t.timeout(600_000);
   const property = fc.property(first, actions, (opening, steps) => {
-    const model = new Model();
+    const model = new Model(opening);
     model.run(opening);
     for (const step of steps) model.run(step);
     model.finish();
