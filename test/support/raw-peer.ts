@@ -170,7 +170,7 @@ export class RawPeer {
   queue(crafted: Crafted = {}): void {
     const flags = [...(crafted.flags ?? 'A')].reduce((bits, letter) => bits | (FLAG_BITS[letter] ?? 0), 0);
     const seq = crafted.seq ?? this.sndNxt;
-    const payload = this.payloadOf(crafted.data, seq);
+    const payload = this.payloadOf(crafted.data, (flags & TCP_SYN) === 0 ? seq : seq + 1);
     const ack = crafted.ack ?? this.rcvNxt;
     const { bytes } = this.world.arena;
     const at = this.world.frameAt;
