@@ -88,6 +88,10 @@ fuzz: build-test ## Fuzz TCP and what lies below it, guided by coverage (ARGS='-
 bench: build build-test ## Measure against nginx and node:http in network namespaces (root, nginx, wrk)
 	@$(NODE) build/bench/main.js $(ARGS)
 
+.PHONY: bench-bulk
+bench-bulk: build-test ## Measure one connection at full speed over TAP, beside the kernel's over veth (root, iperf3)
+	@$(NODE) build/bench/bulk.js $(ARGS)
+
 .PHONY: bench-cold-page
 bench-cold-page: build build-test ## Measure a browser's wait for a cold page, with html-grouping and without (root)
 	@$(NODE) build/bench/cold-page.js $(ARGS)
