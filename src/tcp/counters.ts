@@ -38,6 +38,12 @@ const NAMES = [
   'synCookiesSent',
   'synCookiesAccepted',
   'synCookiesRefused',
+  'outOfOrderRefused',
+  'outOfOrderShed',
+  'windowsHeldBack',
+  'synsRefusedForMemory',
+  'receiveWindowsGrown',
+  'segmentsPredicted',
 ] as const;
 
 export type TcpCounterName = (typeof NAMES)[number];
@@ -92,3 +98,13 @@ export const SACK_BLOCKS_IGNORED = NAMES.indexOf('sackBlocksIgnored');
 export const SYN_COOKIES_SENT = NAMES.indexOf('synCookiesSent');
 export const SYN_COOKIES_ACCEPTED = NAMES.indexOf('synCookiesAccepted');
 export const SYN_COOKIES_REFUSED = NAMES.indexOf('synCookiesRefused');
+/** Segments beyond a gap that a limit kept from being held; connections that gave up what they held, for others. */
+export const OUT_OF_ORDER_REFUSED = NAMES.indexOf('outOfOrderRefused');
+export const OUT_OF_ORDER_SHED = NAMES.indexOf('outOfOrderShed');
+/** Segments that offered no wider window because memory is short; SYNs dropped because it has run out. */
+export const WINDOWS_HELD_BACK = NAMES.indexOf('windowsHeldBack');
+export const SYNS_REFUSED_FOR_MEMORY = NAMES.indexOf('synsRefusedForMemory');
+/** Times that a receive window grew with what was read (receive-tuning.ts). */
+export const RECEIVE_WINDOWS_GROWN = NAMES.indexOf('receiveWindowsGrown');
+/** Segments that took the short way (header-prediction.ts). */
+export const SEGMENTS_PREDICTED = NAMES.indexOf('segmentsPredicted');

@@ -3,10 +3,17 @@ import {
   DROP_TCP_BACKLOG,
   DROP_TCP_CONNECTIONS,
   DROP_TCP_FLAGS,
+  DROP_TCP_MEMORY,
   DROP_TCP_NO_CONNECTION,
 } from '../wire/drop-reasons.ts';
 import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
-import { PASSIVE_OPENS, SYN_COOKIES_ACCEPTED, SYN_COOKIES_REFUSED, SYN_COOKIES_SENT } from './counters.ts';
+import {
+  PASSIVE_OPENS,
+  SYN_COOKIES_ACCEPTED,
+  SYN_COOKIES_REFUSED,
+  SYN_COOKIES_SENT,
+  SYNS_REFUSED_FOR_MEMORY,
+} from './counters.ts';
 import { setIss } from './initial-sequence.ts';
 import { synchronizedArrives } from './input-synchronized.ts';
 import type { Listener } from './listener.ts';
@@ -47,6 +54,12 @@ export function listenArrives(tcp: Tcp, listener: Listener, segment: Segment): v
  * Text on the SYN is left for the peer to send again; RFC 9293 lets it wait for ESTABLISHED.
  */
 export function openFromSyn(tcp: Tcp, listener: Listener, segment: Segment, oldSndNxt: Seq | null): void {
+  if (tcp.receiveQueues.isExhausted) {
+    // Whoever is connected comes first; the SYN comes again.
+    tcp.counters.increment(SYNS_REFUSED_FOR_MEMORY);
+    tcp.drops.increment(DROP_TCP_MEMORY);
+    return;
+  }
   if (listener.halfOpen >= listener.backlog) {
     if (!tcp.settings.synCookies || !answerWithCookie(tcp, listener, segment)) tcp.drops.increment(DROP_TCP_BACKLOG);
     return;

@@ -21,6 +21,7 @@ import { echoAgeUs, sampleFromAck, sampleFromSyn } from './rtt.ts';
 import { reportDuplicate } from './sack-blocks.ts';
 import { type Segment, segmentEnd } from './segment.ts';
 import { releaseAcknowledged } from './send-queue.ts';
+import { noteRoom } from './send-tuning.ts';
 import {
   type Seq,
   seqAdd,
@@ -44,7 +45,7 @@ import {
   SYN_RECEIVED,
   setState,
 } from './state.ts';
-import { EVENT_PEER_CLOSED, EVENT_READABLE, EVENT_WRITABLE, RECOVERY, type Tcb, TIMER_REORDERING } from './tcb.ts';
+import { EVENT_PEER_CLOSED, EVENT_READABLE, RECOVERY, type Tcb, TIMER_REORDERING } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 import { startSlowTimer } from './timers.ts';
 import { receiveWindow } from './window.ts';
@@ -115,7 +116,7 @@ function checkTimestamps(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
 }
 
 /** RFC 7323 5.3 R3 (4.3): remember the timestamp of the segment that the next acknowledgment answers. */
-function recordTimestamp(tcp: Tcp, tcb: Tcb, segment: Segment): void {
+export function recordTimestamp(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   const { options } = segment;
   if (!tcb.timestamps || !options.hasTimestamps || !seqBeforeOrAt(segment.seq, tcb.lastAckSent)) return;
   // A forged timestamp would shut the real peer out by PAWS: it must come with an acknowledgment that the peer could give.
@@ -214,7 +215,7 @@ function processAck(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
 }
 
 /** RFC 5961 5.2: neither newer than anything sent nor older than the peer's largest window. */
-function isPlausibleAck(tcb: Tcb, ack: Seq): boolean {
+export function isPlausibleAck(tcb: Tcb, ack: Seq): boolean {
   return !seqAfter(ack, tcb.sndNxt) && !seqBefore(ack, seqAdd(tcb.sndUna, -tcb.maxSndWnd));
 }
 
@@ -229,7 +230,7 @@ function acknowledgeSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
 }
 
 /** SND.WND from the segment, unless an older one is overtaken (RFC 9293: the SND.WL1 and SND.WL2 test). */
-function updateSendWindow(tcb: Tcb, segment: Segment): void {
+export function updateSendWindow(tcb: Tcb, segment: Segment): void {
   const newer = seqBefore(tcb.sndWl1, segment.seq);
   if (!newer && !(tcb.sndWl1 === segment.seq && seqBeforeOrAt(tcb.sndWl2, segment.ack))) return;
   tcb.sndWnd = segment.window << tcb.sndScale;
@@ -238,7 +239,7 @@ function updateSendWindow(tcb: Tcb, segment: Segment): void {
   if (tcb.sndWnd > tcb.maxSndWnd) tcb.maxSndWnd = tcb.sndWnd;
 }
 
-function windowOpened(tcp: Tcp, tcb: Tcb): void {
+export function windowOpened(tcp: Tcp, tcb: Tcb): void {
   if (isPersisting(tcb)) {
     stopRetransmitTimer(tcp, tcb);
     tcb.persistShift = 0;
@@ -248,7 +249,7 @@ function windowOpened(tcp: Tcp, tcb: Tcb): void {
 }
 
 /** SND.UNA advances: regions go back to the application, timers and window move on, our FIN may be acknowledged. */
-function acknowledgeData(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
+export function acknowledgeData(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
   const echoUs = echoAgeUs(tcp, tcb, segment);
   // After a time-out, an echo older than the last transmission tells how long acknowledgments were lost, not a round trip;
   // taken for one, it would feed the time-out on itself.
@@ -263,10 +264,7 @@ function acknowledgeData(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
   const isSlow = tcb.recoveryState === RECOVERY && !tcb.sack && tcb.partialAcks > 1;
   if (flightBytes(tcb) === 0) stopRetransmitTimer(tcp, tcb);
   else if (tcb.timerPurpose !== TIMER_REORDERING && !isSlow) startRetransmitTimer(tcp, tcb);
-  if (tcb.writableWanted && seqDistance(tcb.sndEnd, tcb.sndUna) <= tcp.settings.sendLowWaterBytes) {
-    tcb.writableWanted = false;
-    tcp.raise(tcb, EVENT_WRITABLE);
-  }
+  noteRoom(tcp, tcb);
   tcp.wantOutput(tcb);
   if (!tcb.finQueued || tcb.sndUna !== seqAdd(tcb.sndEnd, 1)) return true;
   return finAcknowledged(tcp, tcb);

@@ -128,7 +128,8 @@ export class Tcp implements Transport {
     this.timeWait = new TimeWaitRecords(settings.maxTimeWait);
     this.regions = new RegionPool(this.queue, settings.reuseRecords);
     this.receiveMemory = new BlockAllocator(stack.arena, settings.receivePoolBytes);
-    this.receiveQueues = new ReceiveQueues(this.bytes, this.receiveMemory, settings.receiveBufferBytes);
+    const { receiveBufferBytes } = settings;
+    this.receiveQueues = new ReceiveQueues(this.bytes, this.receiveMemory, receiveBufferBytes, settings, this.counters);
     this.retransmitKind = this.timers.addKind((index) => retransmitExpired(this, this.connection(index)));
     this.delayedAckKind = this.timers.addKind((index) => delayedAckExpired(this, this.connection(index)));
     this.slowKind = this.timers.addKind((index) => slowExpired(this, this.connection(index)));
