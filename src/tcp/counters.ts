@@ -42,6 +42,7 @@ const NAMES = [
   'outOfOrderShed',
   'windowsHeldBack',
   'synsRefusedForMemory',
+  'acceptQueueFull',
   'receiveWindowsGrown',
   'segmentsPredicted',
 ] as const;
@@ -104,6 +105,8 @@ export const OUT_OF_ORDER_SHED = NAMES.indexOf('outOfOrderShed');
 /** Segments that offered no wider window because memory is short; SYNs dropped because it has run out. */
 export const WINDOWS_HELD_BACK = NAMES.indexOf('windowsHeldBack');
 export const SYNS_REFUSED_FOR_MEMORY = NAMES.indexOf('synsRefusedForMemory');
+/** SYNs and last acknowledgments of handshakes dropped because the application takes no more connections now. */
+export const ACCEPT_QUEUE_FULL = NAMES.indexOf('acceptQueueFull');
 /** Times that a receive window grew with what was read (receive-tuning.ts). */
 export const RECEIVE_WINDOWS_GROWN = NAMES.indexOf('receiveWindowsGrown');
 /** Segments that took the short way (header-prediction.ts). */

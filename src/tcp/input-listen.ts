@@ -8,6 +8,7 @@ import {
 } from '../wire/drop-reasons.ts';
 import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
 import {
+  ACCEPT_QUEUE_FULL,
   PASSIVE_OPENS,
   SYN_COOKIES_ACCEPTED,
   SYN_COOKIES_REFUSED,
@@ -60,6 +61,10 @@ export function openFromSyn(tcp: Tcp, listener: Listener, segment: Segment, oldS
     tcp.drops.increment(DROP_TCP_MEMORY);
     return;
   }
+  if (!listener.accepting) {
+    dropForAcceptQueue(tcp);
+    return;
+  }
   if (listener.halfOpen >= listener.backlog) {
     if (!tcp.settings.synCookies || !answerWithCookie(tcp, listener, segment)) tcp.drops.increment(DROP_TCP_BACKLOG);
     return;
@@ -86,6 +91,12 @@ export function openFromSyn(tcp: Tcp, listener: Listener, segment: Segment, oldS
   tcp.wantOutput(tcb);
 }
 
+/** Nobody would take the connection: whoever wants it asks again. */
+function dropForAcceptQueue(tcp: Tcp): void {
+  tcp.counters.increment(ACCEPT_QUEUE_FULL);
+  tcp.drops.increment(DROP_TCP_BACKLOG);
+}
+
 /** Answers a SYN without remembering it. False: too many answers wait. */
 function answerWithCookie(tcp: Tcp, listener: Listener, segment: Segment): boolean {
   const { options } = segment;
@@ -110,6 +121,10 @@ function openFromCookie(tcp: Tcp, listener: Listener, segment: Segment): boolean
   if (mss === 0) {
     tcp.counters.increment(SYN_COOKIES_REFUSED);
     return false;
+  }
+  if (!listener.accepting) {
+    dropForAcceptQueue(tcp);
+    return true;
   }
   const tcb = tcp.createConnection(segment.remoteAddress, segment.remotePort, segment.localAddress, segment.localPort);
   if (tcb === null) {

@@ -4,6 +4,7 @@
  */
 import {
   DROP_TCP_ACK,
+  DROP_TCP_BACKLOG,
   DROP_TCP_FLAGS,
   DROP_TCP_MEMORY,
   DROP_TCP_PAWS,
@@ -11,7 +12,13 @@ import {
   DROP_TCP_SEQUENCE,
 } from '../wire/drop-reasons.ts';
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
-import { CHALLENGE_ACKS, DUPLICATE_SEGMENTS, OUT_OF_ORDER_SEGMENTS, RESETS_RECEIVED } from './counters.ts';
+import {
+  ACCEPT_QUEUE_FULL,
+  CHALLENGE_ACKS,
+  DUPLICATE_SEGMENTS,
+  OUT_OF_ORDER_SEGMENTS,
+  RESETS_RECEIVED,
+} from './counters.ts';
 import { announcedMss } from './mss.ts';
 import { establish } from './open.ts';
 import { flightBytes } from './pipe.ts';
@@ -189,6 +196,11 @@ function processAck(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
     if (!seqAfter(ack, tcb.sndUna) || seqAfter(ack, tcb.sndNxt)) {
       tcp.drops.increment(DROP_TCP_ACK);
       if (tcp.takeChallenge()) tcp.reply(segment, ack, toSeq(0), TCP_RST, 0);
+      return false;
+    }
+    if (tcb.listener !== null && !tcb.listener.accepting) {
+      tcp.counters.increment(ACCEPT_QUEUE_FULL);
+      tcp.drops.increment(DROP_TCP_BACKLOG);
       return false;
     }
     updateSendWindow(tcb, segment);
