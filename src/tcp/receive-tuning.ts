@@ -21,24 +21,29 @@ export function initialWindowBytes(tcp: Tcp): number {
 /** The first round begins. */
 export function beginTuning(tcp: Tcp, tcb: Tcb): void {
   tcb.windowLimitBytes = initialWindowBytes(tcp);
-  beginRound(tcp, tcb);
-}
-
-/** The application has read: once a round trip, what it has read in that is compared with the best before. */
-export function noteRead(tcp: Tcp, tcb: Tcb): void {
-  const passedUs = TICK_US * ((tcp.clock.nowMs - tcb.readRoundMs) | 0);
-  if (passedUs < Math.max(TICK_US, tcb.srttUs)) return;
-  const read = seqDistance(tcb.readSeq, tcb.readRoundSeq);
-  beginRound(tcp, tcb);
-  if (read <= tcb.readPerRoundBytes) return;
-  tcb.readPerRoundBytes = read;
-  const wanted = Math.min(tcp.settings.receiveBufferBytes, 2 * read + SPARE_SEGMENTS * tcb.peerSegmentBytes);
-  if (wanted <= tcb.windowLimitBytes || tcp.receiveQueues.isShort) return;
-  tcb.windowLimitBytes = wanted;
-  tcp.counters.increment(RECEIVE_WINDOWS_GROWN);
-}
-
-function beginRound(tcp: Tcp, tcb: Tcb): void {
   tcb.readRoundMs = tcp.clock.nowMs;
   tcb.readRoundSeq = tcb.readSeq;
+  tcb.readLastRoundSeq = tcb.readSeq;
+}
+
+/**
+ * The application has read: once a round trip, what it has read in that is compared with the best before. What it reads at the
+ * moment at which a round ends, in however many pieces, is that round's.
+ */
+export function noteRead(tcp: Tcp, tcb: Tcb): void {
+  const passedUs = TICK_US * ((tcp.clock.nowMs - tcb.readRoundMs) | 0);
+  if (passedUs >= Math.max(TICK_US, tcb.srttUs)) {
+    tcb.readLastRoundSeq = tcb.readRoundSeq;
+    tcb.readRoundMs = tcp.clock.nowMs;
+  } else if (passedUs > 0) {
+    return;
+  }
+  tcb.readRoundSeq = tcb.readSeq;
+  const read = seqDistance(tcb.readSeq, tcb.readLastRoundSeq);
+  if (read <= tcb.readPerRoundBytes || tcp.receiveQueues.isShort) return;
+  tcb.readPerRoundBytes = read;
+  const wanted = Math.min(tcp.settings.receiveBufferBytes, 2 * read + SPARE_SEGMENTS * tcb.peerSegmentBytes);
+  if (wanted <= tcb.windowLimitBytes) return;
+  tcb.windowLimitBytes = wanted;
+  tcp.counters.increment(RECEIVE_WINDOWS_GROWN);
 }

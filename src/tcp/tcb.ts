@@ -122,12 +122,13 @@ export class Tcb extends ConnectionFlags {
   /** The largest text of a packet that the peer has sent: its full segment, as far as we know. */
   declare peerSegmentBytes: number;
 
-  // How wide a window is offered (receive-tuning.ts): at most so many bytes; the most that was read in a round trip, and when
-  // and where this one began.
+  // How wide a window is offered (receive-tuning.ts): at most so many bytes; the most that was read in a round trip, when
+  // and where this one began, and where the last one did.
   declare windowLimitBytes: number;
   declare readPerRoundBytes: number;
   declare readRoundMs: number;
   declare readRoundSeq: Seq;
+  declare readLastRoundSeq: Seq;
 
   // Timestamps (RFC 7323 section 3 to 5).
   declare tsRecent: number;
@@ -279,6 +280,7 @@ export class Tcb extends ConnectionFlags {
     this.readPerRoundBytes = 0;
     this.readRoundMs = 0;
     this.readRoundSeq = zero;
+    this.readLastRoundSeq = zero;
     this.tsRecent = 0;
     this.tsRecentUs = 0;
     this.tsOffset = 0;
