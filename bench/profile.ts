@@ -48,8 +48,11 @@ const DRIVER = /\/src\/driver\//;
 /** The first that fits: rooms by their files. */
 const ROOMS: readonly (readonly [room: string, path: RegExp])[] = [
   ['demultiplexer', /\/src\/downloadfilter\//],
-  ['TCP input', /\/src\/tcp\/(input|segment|connections|receive-queue|recovery|rtt|congestion)/],
-  ['TCP output', /\/src\/tcp\/(output|send-queue|window)/],
+  [
+    'TCP input',
+    /\/src\/tcp\/(input|header-prediction|segment|connections|receive-|acknowledgment|sack-|sent-|rack|prr|recovery|rtt|congestion)/,
+  ],
+  ['TCP output', /\/src\/tcp\/(output|build|retransmit|send-|window)/],
   ['TCP, the rest', /\/src\/tcp\//],
   ['library OS', /\/src\/libos\//],
   ['exokernel', /\/src\/(exokernel|host)\//],
@@ -81,6 +84,18 @@ export function allocatorsOf(profile: AllocationProfile, count: number): Share[]
   };
   visit(profile.head);
   return toShares(sizes).slice(0, count);
+}
+
+/** Bytes allocated by JavaScript functions of each room; native ones, whose callers may have been inlined away, are apart. */
+export function bytesByRoom(profile: AllocationProfile): Map<string, number> {
+  const sizes = new Map<string, number>();
+  const visit = (node: AllocationNode): void => {
+    const room = isNative(node.callFrame) ? 'native code' : roomOf(node.callFrame, undefined);
+    sizes.set(room, (sizes.get(room) ?? 0) + node.selfSize);
+    for (const child of node.children) visit(child);
+  };
+  visit(profile.head);
+  return sizes;
 }
 
 /** Adds up the time of all frames that `key` calls the same; the inspector's own is left out, and idle time. */

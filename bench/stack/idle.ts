@@ -9,17 +9,11 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { parseArguments, readInteger } from '../../src/cli/arguments.ts';
-import { createSimLink } from '../../src/driver/sim-link.ts';
-import { Host } from '../../src/host/host.ts';
-import { Arena } from '../../src/runtime/arena.ts';
-import { silentLog } from '../../src/runtime/log.ts';
-import { SeededRandom } from '../../src/runtime/random.ts';
-import { VirtualClock } from '../../src/runtime/virtual-clock.ts';
 import { consume, readableBytes, send, takeEvents } from '../../src/tcp/calls.ts';
 import { seqBits } from '../../src/tcp/sequence.ts';
 import { EVENT_CONNECTED, EVENT_READABLE, type Tcb, type TcpUser } from '../../src/tcp/tcb.ts';
 import { fail } from '../fail.ts';
-import { StatelessPeer } from './stateless-peer.ts';
+import { PEER, Rig } from './rig.ts';
 
 const HELP = `make bench-idle [ARGS='...']   or   node build/bench/stack/idle.js [options]
 
@@ -29,13 +23,8 @@ Measures the memory of established connections on which nothing happens.
 
 /** The bar of the project. */
 const LIMIT_BYTES = 1500;
-const HOST = 0x0a000001;
-const PEER = 0x0a000002;
-const ARENA_BYTES = 512 * 1024 * 1024;
 const PORTS = 20_000;
 const FIRST_PORT = 20_000;
-/** Times of a clock that has run for a while are no small integers, as they would be in the first half hour. */
-const START_US = 1e10;
 /** Opened before the clock moves on, fewer than a listener's backlog. */
 const AT_ONCE = 100;
 const ROUND_US = 10_000;
@@ -59,58 +48,6 @@ class Idle implements TcpUser {
     consume(connection, readableBytes(connection));
     send(connection, this.answerAt, TEXT_BYTES, null, 0);
     this.answered++;
-  }
-}
-
-class Rig {
-  readonly clock = new VirtualClock();
-  readonly arena = new Arena(ARENA_BYTES);
-  readonly host: Host;
-  readonly peer: StatelessPeer;
-  readonly user: Idle;
-  private dueUs = Number.POSITIVE_INFINITY;
-
-  constructor(connections: number) {
-    const { clock, arena } = this;
-    clock.runUntil(START_US);
-    const link = createSimLink({ clock, arena, seed: 1 });
-    this.peer = new StatelessPeer(link.a, arena, clock, PEER, HOST);
-    this.host = new Host({
-      name: 'host',
-      arena,
-      device: link.b,
-      clock,
-      random: new SeededRandom(1),
-      log: silentLog,
-      address: HOST,
-      prefixLength: 24,
-      macHi: 0x0200,
-      macLo: HOST,
-      tcpSettings: { maxConnections: connections },
-    });
-    this.user = new Idle(arena.allocate(TEXT_BYTES));
-    link.b.onFrameWaiting = () => this.schedule(clock.nowUs());
-    this.host.stack.wake = () => this.schedule(clock.nowUs());
-    // The two ends know each other's addresses before anything is counted.
-    const path = this.host.stack.paths.acquire(PEER);
-    this.schedule(clock.nowUs());
-    this.advance(ROUND_US);
-    if (path !== undefined) this.host.stack.paths.release(path);
-  }
-
-  advance(byUs: number): void {
-    this.clock.runUntil(this.clock.nowUs() + byUs);
-  }
-
-  private schedule(timeUs: number): void {
-    if (timeUs >= this.dueUs) return;
-    this.dueUs = timeUs;
-    this.clock.at(timeUs, () => {
-      if (this.dueUs !== timeUs) return;
-      this.dueUs = Number.POSITIVE_INFINITY;
-      const next = this.host.turn();
-      if (next !== Number.POSITIVE_INFINITY) this.schedule(Math.max(next, this.clock.nowUs()));
-    });
   }
 }
 
@@ -140,7 +77,7 @@ function report(what: string, before: Used, now: Used, connections: number): num
   return total;
 }
 
-function connectAll(rig: Rig, connections: number, open: (index: number) => void): void {
+function connectAll(rig: Rig, user: Idle, connections: number, open: (index: number) => void): void {
   for (let index = 0; index < connections; index++) {
     open(index);
     if ((index + 1) % AT_ONCE === 0) {
@@ -150,7 +87,7 @@ function connectAll(rig: Rig, connections: number, open: (index: number) => void
   }
   rig.host.stack.wake();
   rig.advance(SETTLE_US);
-  const { connected } = rig.user;
+  const { connected } = user;
   if (connected !== connections) throw new Error(`${connected} of ${connections} connections were established`);
 }
 
@@ -165,10 +102,11 @@ function main(args: readonly string[]): void {
   const collect = runInNewContext('gc') as () => void;
   const totals: number[] = [];
 
-  const passive = new Rig(connections);
-  for (let port = 1; port <= Math.ceil(connections / PORTS); port++) passive.host.tcp.listen(port, () => passive.user);
+  const passive = new Rig({ maxConnections: connections });
+  const passiveUser = new Idle(passive.arena.allocate(TEXT_BYTES));
+  for (let port = 1; port <= Math.ceil(connections / PORTS); port++) passive.host.tcp.listen(port, () => passiveUser);
   const before = readMemory(collect, passive);
-  connectAll(passive, connections, (index) => {
+  connectAll(passive, passiveUser, connections, (index) => {
     passive.peer.open(FIRST_PORT + (index % PORTS), 1 + Math.floor(index / PORTS));
   });
   totals.push(report('accepted, nothing sent:', before, readMemory(collect, passive), connections));
@@ -179,16 +117,17 @@ function main(args: readonly string[]): void {
     if ((index + 1) % AT_ONCE === 0) passive.advance(ROUND_US);
   }
   passive.advance(SETTLE_US);
-  const { answered } = passive.user;
+  const { answered } = passiveUser;
   if (answered !== connections) throw new Error(`${answered} of ${connections} requests were answered`);
   totals.push(report('accepted, a request answered:', before, readMemory(collect, passive), connections));
   passive.host.stack.close();
   passive.arena.close();
 
-  const active = new Rig(connections);
+  const active = new Rig({ maxConnections: connections });
+  const activeUser = new Idle(active.arena.allocate(TEXT_BYTES));
   const beforeActive = readMemory(collect, active);
-  connectAll(active, connections, (index) => {
-    if (active.host.tcp.connect(PEER, 1 + Math.floor(index / PORTS), active.user) === null) {
+  connectAll(active, activeUser, connections, (index) => {
+    if (active.host.tcp.connect(PEER, 1 + Math.floor(index / PORTS), activeUser) === null) {
       throw new Error(`no connection ${index}`);
     }
   });

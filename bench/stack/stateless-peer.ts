@@ -65,6 +65,8 @@ export class StatelessPeer {
   private readonly sent = new TransmitBatch(1);
   private readonly at: number;
   private readonly options = new TcpOptions();
+  /** Text is not answered. */
+  silent = false;
   private hostMacHi = 0;
   private hostMacLo = 0;
 
@@ -119,7 +121,7 @@ export class StatelessPeer {
     const textBytes = ipv4TotalBytes(bytes, at + IP_AT) - IPV4_BYTES - headerBytes;
     const flags = tcpFlags(bytes, tcpAt);
     const isSyn = (flags & TCP_SYN) !== 0;
-    if (!isSyn && textBytes === 0) return;
+    if (!isSyn && (textBytes === 0 || this.silent)) return;
     parseTcpOptions(bytes, tcpAt, headerBytes, options);
     const isFirst = isSyn && (flags & TCP_ACK) === 0;
     const seq = isFirst ? PEER_ISS : tcpAck(bytes, tcpAt);
@@ -128,6 +130,7 @@ export class StatelessPeer {
     this.send(tcpTargetPort(bytes, tcpAt), tcpSourcePort(bytes, tcpAt), seq, ack, answer, options.tsValue, 0);
   }
 
+  /** Sends a segment; `textBytes` zeros are its text. */
   private send(
     port: number,
     hostPort: number,
@@ -137,7 +140,21 @@ export class StatelessPeer {
     echo: number,
     textBytes: number,
   ): void {
-    const { bytes, at } = this;
+    this.transmit(this.write(this.at, port, hostPort, seq, ack, flags, echo, textBytes));
+  }
+
+  /** Writes the frame of a segment at `at`; how long it is. */
+  write(
+    at: number,
+    port: number,
+    hostPort: number,
+    seq: number,
+    ack: number,
+    flags: number,
+    echo: number,
+    textBytes: number,
+  ): number {
+    const { bytes } = this;
     const tcpAt = at + TCP_AT;
     const stamp = Math.floor(this.clock.nowUs() / 1000) | 0;
     let next = tcpAt + TCP_BYTES;
@@ -156,7 +173,7 @@ export class StatelessPeer {
     setTcpChecksum(bytes, tcpAt, finishSum(sumBytes(bytes, tcpAt, tcpBytes, pseudo)));
     setEthernet(bytes, at, this.hostMacHi, this.hostMacLo, MAC_HI, this.address, ETHERTYPE_IPV4);
     setIpv4(bytes, at + IP_AT, IPV4_BYTES + tcpBytes, 1, true, 64, PROTOCOL_TCP, this.address, this.hostAddress, 0);
-    this.transmit(ETHERNET_BYTES + IPV4_BYTES + tcpBytes);
+    return ETHERNET_BYTES + IPV4_BYTES + tcpBytes;
   }
 
   private transmit(frameBytes: number): void {
