@@ -86,18 +86,6 @@ export function allocatorsOf(profile: AllocationProfile, count: number): Share[]
   return toShares(sizes).slice(0, count);
 }
 
-/** Bytes allocated by JavaScript functions of each room; native ones, whose callers may have been inlined away, are apart. */
-export function bytesByRoom(profile: AllocationProfile): Map<string, number> {
-  const sizes = new Map<string, number>();
-  const visit = (node: AllocationNode): void => {
-    const room = isNative(node.callFrame) ? 'native code' : roomOf(node.callFrame, undefined);
-    sizes.set(room, (sizes.get(room) ?? 0) + node.selfSize);
-    for (const child of node.children) visit(child);
-  };
-  visit(profile.head);
-  return sizes;
-}
-
 /** Adds up the time of all frames that `key` calls the same; the inspector's own is left out, and idle time. */
 export function sharesOf(
   profile: CpuProfile,

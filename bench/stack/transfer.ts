@@ -110,6 +110,11 @@ export class DirectRig {
     return segmentsOf(this.hosts);
   }
 
+  /** Turns that both hosts have taken. */
+  get turns(): number {
+    return this.hosts.reduce((sum, { kernel }) => sum + kernel.counters.get('turns'), 0);
+  }
+
   /** Runs until so many more segments have been received. */
   runSegments(count: number): void {
     const [a, b] = this.hosts;
