@@ -6,21 +6,26 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { closeSend } from '../../src/tcp/calls.ts';
+import { seqBits, seqDistance } from '../../src/tcp/sequence.ts';
 import type { Tcb } from '../../src/tcp/tcb.ts';
 import { type Crafted, type RawPeer, writeDown } from '../support/raw-peer.ts';
 import { MILLISECOND, RawWorld, SECOND } from '../support/raw-world.ts';
 import type { TestUser } from '../support/test-user.ts';
 
 const SEED = Number(process.env.EXONET_SEED ?? 20_263);
-const RUNS = Number(process.env.EXONET_RUNS ?? 250);
+const RUNS = Number(process.env.EXONET_RUNS ?? 150);
 const STEPS = 80;
 const MSS_BYTES = 1000;
-/** Small, so that its edge is never far. */
-const BUFFER_BYTES = 16_384;
+/** So large that windows are scaled, by 32; and a window so small that its edge is never far, and no multiple of that. */
+const BUFFER_BYTES = 2 ** 20;
+const WINDOW_BYTES = 8011;
 
 /** What may happen, and how often; `n` and `m` say how much and how. */
 const KINDS = [
   [16, 'text'],
+  [6, 'small text'],
+  [3, 'fill'],
+  [2, 'starve'],
   [14, 'ack all'],
   [8, 'ack some'],
   [8, 'text and ack'],
@@ -71,7 +76,8 @@ class Side {
       settings: {
         headerPrediction,
         receiveBufferBytes: BUFFER_BYTES,
-        receivePoolBytes: 65_536,
+        initialReceiveWindowBytes: WINDOW_BYTES,
+        receivePoolBytes: 2 ** 20,
         sendLowWaterBytes: 4000,
       },
     });
@@ -96,6 +102,22 @@ class Side {
     switch (kind) {
       case 'text':
         for (let i = 0; i <= m % 4; i++) send({ flags: push, data: 1 + (n % 1400), ack: Math.min(peer.rcvNxt, 1 + n) });
+        break;
+      case 'small text':
+        send({ flags: push, data: 1 + (m % 24) });
+        break;
+      case 'fill':
+        // Up to where the window's field says nothing any more.
+        user.reads = false;
+        for (let i = 0; i < 8; i++) this.fill(m % 40);
+        send({ data: 1 + (n % 24) });
+        break;
+      case 'starve':
+        peer.window = 0;
+        send({});
+        world.settle();
+        if (!tcb.finQueued && !user.closed) world.call(() => user.send(tcb, 1 + n));
+        world.advance(2 * SECOND);
         break;
       case 'ack all':
         send({ flags: push });
@@ -131,7 +153,7 @@ class Side {
         send({});
         break;
       case 'sack':
-        send({ ack: Math.max(1, sentEnd - n), sack: [[sentEnd - (n >> 1), sentEnd]] });
+        send({ ack: Math.max(1, sentEnd - n), sack: [[sentEnd - (n >> 1), sentEnd]], data: m % 3 });
         break;
       case 'old timestamp':
         if (peer.timestamps) send({ data: 1 + m, timestamps: [world.tsValue() - 1 - n, peer.lastTsValue] });
@@ -164,6 +186,14 @@ class Side {
         world.advance((kind === 'a little time' ? 60 * MILLISECOND : 2 * SECOND) * ((1 + n) / 4000));
     }
     if (!this.batching) world.settle();
+  }
+
+  /** Sends text in order, which leaves `left` bytes of the window. */
+  private fill(left: number): void {
+    const { tcb, peer, world } = this;
+    world.settle();
+    const bytes = Math.min(1400, seqDistance(tcb.rcvAdv, tcb.rcvNxt) - left);
+    if (bytes > 0 && seqBits(tcb.rcvNxt) === ((peer.iss + peer.sndNxt) | 0)) peer.queue({ data: bytes });
   }
 
   /** All that is known of the connection, and all that was sent, with its time. */
