@@ -32,6 +32,7 @@ import {
 import { InitialSequence } from './initial-sequence.ts';
 import { input, reportIcmpError } from './input.ts';
 import { DEFAULT_BACKLOG, Listener } from './listener.ts';
+import { DEFAULT_MSS_BYTES } from './mss.ts';
 import { outputConnection, outputReplies } from './output.ts';
 import { EPHEMERAL_PORTS, EphemeralPorts } from './ports.ts';
 import { ReceiveQueues, unreadBytes } from './receive-queue.ts';
@@ -519,5 +520,9 @@ function checkSettings(settings: TcpSettings): void {
   const buffer = settings.receiveBufferBytes;
   if (buffer < 4096 || buffer > 2 ** 30 || (buffer & (buffer - 1)) !== 0) {
     throw new RangeError(`receiveBufferBytes ${buffer} is not a power of two from 4096 to 2^30`);
+  }
+  const window = settings.initialReceiveWindowBytes;
+  if (!Number.isInteger(window) || window < DEFAULT_MSS_BYTES) {
+    throw new RangeError(`initialReceiveWindowBytes ${window} is less than ${DEFAULT_MSS_BYTES}`);
   }
 }
