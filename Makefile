@@ -92,6 +92,14 @@ bench: build build-test ## Measure against nginx and node:http in network namesp
 bench-cold-page: build build-test ## Measure a browser's wait for a cold page, with html-grouping and without (root)
 	@$(NODE) build/bench/cold-page.js $(ARGS)
 
+.PHONY: bench-idle
+bench-idle: build build-test ## Measure what an established connection on which nothing happens costs in memory
+	@$(NODE) build/bench/stack/idle.js $(ARGS)
+
+.PHONY: bench-stack
+bench-stack: build build-test ## Measure TCP by itself across a simulated link: segments a second, nanoseconds of each layer
+	@$(NODE) build/bench/stack/main.js $(ARGS)
+
 .PHONY: evaluation
 evaluation: build build-test ## Measure everything against its peers and write docs/evaluation.md (root; ARGS=--quick for a trial)
 	@$(NODE) build/bench/evaluation/main.js $(ARGS)

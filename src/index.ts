@@ -32,6 +32,7 @@ export {
   readableBytes,
   readableLength,
   send,
+  sendBufferBytes,
   setCongestionControl,
   takeEvents,
 } from './tcp/calls.ts';

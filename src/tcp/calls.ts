@@ -6,7 +6,9 @@
 
 import { CONGESTION_CONTROLS, type CongestionControlName } from './congestion/controls.ts';
 import { unreadBytes } from './receive-queue.ts';
+import { noteRead } from './receive-tuning.ts';
 import { enqueueRegion } from './send-queue.ts';
+import { noteQueued, sendLowWater } from './send-tuning.ts';
 import { seqDistance } from './sequence.ts';
 import { CLOSE_WAIT, CLOSED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, maySend, SYN_SENT, setState } from './state.ts';
 import type { RegionOwner, Tcb } from './tcb.ts';
@@ -45,6 +47,7 @@ export function consume(connection: Tcb, count: number): void {
   const { tcp } = connection;
   tcp.receiveQueues.consume(connection, count);
   connection.consumedBytes += count;
+  noteRead(tcp, connection);
   if (connection.lingering) {
     if (unreadBytes(connection) === 0) tcp.finishLingering(connection);
   } else if (windowUpdateDue(tcp, connection)) {
@@ -79,7 +82,7 @@ export function send(
   if (queuedBytes(connection) + length > MAX_QUEUED_BYTES)
     throw new RangeError(`more than ${MAX_QUEUED_BYTES} bytes queued`);
   enqueueRegion(tcp.regions, connection, at, length, owner, token, grid);
-  if (queuedBytes(connection) > tcp.settings.sendLowWaterBytes) connection.writableWanted = true;
+  noteQueued(tcp, connection, queuedBytes(connection));
   tcp.wantOutput(connection);
 }
 
@@ -88,6 +91,11 @@ export function queuedBytes(connection: Tcb): number {
   const bytes = seqDistance(connection.sndEnd, connection.sndUna);
   // Our SYN, while it is not acknowledged, takes a number too; our FIN stands behind what is queued.
   return Math.max(0, connection.sndUna === connection.iss ? bytes - 1 : bytes);
+}
+
+/** How many queued bytes keep the connection busy now; it follows the congestion window. More only waits here. */
+export function sendBufferBytes(connection: Tcb): number {
+  return sendLowWater(connection.tcp, connection);
 }
 
 /** CLOSE of the sending half: a FIN follows what is queued; the application goes on reading. */

@@ -40,6 +40,13 @@ const NAMES = [
   'synCookiesRefused',
   'congestionMarks',
   'congestionEchoes',
+  'outOfOrderRefused',
+  'outOfOrderShed',
+  'windowsHeldBack',
+  'synsRefusedForMemory',
+  'acceptQueueFull',
+  'receiveWindowsGrown',
+  'segmentsPredicted',
 ] as const;
 
 export type TcpCounterName = (typeof NAMES)[number];
@@ -97,3 +104,15 @@ export const SYN_COOKIES_REFUSED = NAMES.indexOf('synCookiesRefused');
 /** Segments that arrived marked for congestion; acknowledgments that told us of marks on ours (RFC 3168). */
 export const CONGESTION_MARKS = NAMES.indexOf('congestionMarks');
 export const CONGESTION_ECHOES = NAMES.indexOf('congestionEchoes');
+/** Segments beyond a gap that a limit kept from being held; connections that gave up what they held, for others. */
+export const OUT_OF_ORDER_REFUSED = NAMES.indexOf('outOfOrderRefused');
+export const OUT_OF_ORDER_SHED = NAMES.indexOf('outOfOrderShed');
+/** Segments that offered no wider window because memory is short; SYNs dropped because it has run out. */
+export const WINDOWS_HELD_BACK = NAMES.indexOf('windowsHeldBack');
+export const SYNS_REFUSED_FOR_MEMORY = NAMES.indexOf('synsRefusedForMemory');
+/** SYNs and last acknowledgments of handshakes dropped because the application takes no more connections now. */
+export const ACCEPT_QUEUE_FULL = NAMES.indexOf('acceptQueueFull');
+/** Times that a receive window grew with what was read (receive-tuning.ts). */
+export const RECEIVE_WINDOWS_GROWN = NAMES.indexOf('receiveWindowsGrown');
+/** Segments that took the short way (header-prediction.ts). */
+export const SEGMENTS_PREDICTED = NAMES.indexOf('segmentsPredicted');

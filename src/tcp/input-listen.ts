@@ -3,11 +3,19 @@ import {
   DROP_TCP_BACKLOG,
   DROP_TCP_CONNECTIONS,
   DROP_TCP_FLAGS,
+  DROP_TCP_MEMORY,
   DROP_TCP_NO_CONNECTION,
 } from '../wire/drop-reasons.ts';
 import { ECN_NOT_ECT } from '../wire/ipv4.ts';
 import { TCP_ACK, TCP_ECE, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
-import { PASSIVE_OPENS, SYN_COOKIES_ACCEPTED, SYN_COOKIES_REFUSED, SYN_COOKIES_SENT } from './counters.ts';
+import {
+  ACCEPT_QUEUE_FULL,
+  PASSIVE_OPENS,
+  SYN_COOKIES_ACCEPTED,
+  SYN_COOKIES_REFUSED,
+  SYN_COOKIES_SENT,
+  SYNS_REFUSED_FOR_MEMORY,
+} from './counters.ts';
 import { setIss } from './initial-sequence.ts';
 import { synchronizedArrives } from './input-synchronized.ts';
 import type { Listener } from './listener.ts';
@@ -48,6 +56,16 @@ export function listenArrives(tcp: Tcp, listener: Listener, segment: Segment): v
  * Text on the SYN is left for the peer to send again; RFC 9293 lets it wait for ESTABLISHED.
  */
 export function openFromSyn(tcp: Tcp, listener: Listener, segment: Segment, oldSndNxt: Seq | null): void {
+  if (tcp.receiveQueues.isExhausted) {
+    // Whoever is connected comes first; the SYN comes again.
+    tcp.counters.increment(SYNS_REFUSED_FOR_MEMORY);
+    tcp.drops.increment(DROP_TCP_MEMORY);
+    return;
+  }
+  if (!listener.accepting) {
+    dropForAcceptQueue(tcp);
+    return;
+  }
   if (listener.halfOpen >= listener.backlog) {
     if (!tcp.settings.synCookies || !answerWithCookie(tcp, listener, segment)) tcp.drops.increment(DROP_TCP_BACKLOG);
     return;
@@ -72,6 +90,12 @@ export function openFromSyn(tcp: Tcp, listener: Listener, segment: Segment, oldS
   }
   tcb.synNow = true;
   tcp.wantOutput(tcb);
+}
+
+/** Nobody would take the connection: whoever wants it asks again. */
+function dropForAcceptQueue(tcp: Tcp): void {
+  tcp.counters.increment(ACCEPT_QUEUE_FULL);
+  tcp.drops.increment(DROP_TCP_BACKLOG);
 }
 
 /** Answers a SYN without remembering it. False: too many answers wait. */
@@ -100,6 +124,10 @@ function openFromCookie(tcp: Tcp, listener: Listener, segment: Segment): boolean
   if (mss === 0) {
     tcp.counters.increment(SYN_COOKIES_REFUSED);
     return false;
+  }
+  if (!listener.accepting) {
+    dropForAcceptQueue(tcp);
+    return true;
   }
   const tcb = tcp.createConnection(segment.remoteAddress, segment.remotePort, segment.localAddress, segment.localPort);
   if (tcb === null) {

@@ -4,6 +4,7 @@
  */
 import {
   DROP_TCP_ACK,
+  DROP_TCP_BACKLOG,
   DROP_TCP_FLAGS,
   DROP_TCP_MEMORY,
   DROP_TCP_PAWS,
@@ -13,6 +14,7 @@ import {
 import { ECN_CE } from '../wire/ipv4.ts';
 import { TCP_ACK, TCP_CWR, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
 import {
+  ACCEPT_QUEUE_FULL,
   CHALLENGE_ACKS,
   CONGESTION_MARKS,
   DUPLICATE_SEGMENTS,
@@ -28,6 +30,7 @@ import { echoAgeUs, sampleFromAck, sampleFromSyn } from './rtt.ts';
 import { reportDuplicate } from './sack-blocks.ts';
 import { type Segment, segmentEnd } from './segment.ts';
 import { releaseAcknowledged } from './send-queue.ts';
+import { noteRoom } from './send-tuning.ts';
 import {
   type Seq,
   seqAdd,
@@ -51,7 +54,7 @@ import {
   SYN_RECEIVED,
   setState,
 } from './state.ts';
-import { EVENT_PEER_CLOSED, EVENT_READABLE, EVENT_WRITABLE, RECOVERY, type Tcb, TIMER_REORDERING } from './tcb.ts';
+import { EVENT_PEER_CLOSED, EVENT_READABLE, RECOVERY, type Tcb, TIMER_REORDERING } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 import { startSlowTimer } from './timers.ts';
 import { receiveWindow } from './window.ts';
@@ -122,7 +125,7 @@ function checkTimestamps(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
 }
 
 /** RFC 7323 5.3 R3 (4.3): remember the timestamp of the segment that the next acknowledgment answers. */
-function recordTimestamp(tcp: Tcp, tcb: Tcb, segment: Segment): void {
+export function recordTimestamp(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   const { options } = segment;
   if (!tcb.timestamps || !options.hasTimestamps || !seqBeforeOrAt(segment.seq, tcb.lastAckSent)) return;
   // A forged timestamp would shut the real peer out by PAWS: it must come with an acknowledgment that the peer could give.
@@ -197,6 +200,11 @@ function processAck(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
       if (tcp.takeChallenge()) tcp.reply(segment, ack, toSeq(0), TCP_RST, 0);
       return false;
     }
+    if (tcb.listener !== null && !tcb.listener.accepting) {
+      tcp.counters.increment(ACCEPT_QUEUE_FULL);
+      tcp.drops.increment(DROP_TCP_BACKLOG);
+      return false;
+    }
     updateSendWindow(tcb, segment);
     acknowledgeSyn(tcp, tcb, segment);
     return true;
@@ -221,7 +229,7 @@ function processAck(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
 }
 
 /** RFC 5961 5.2: neither newer than anything sent nor older than the peer's largest window. */
-function isPlausibleAck(tcb: Tcb, ack: Seq): boolean {
+export function isPlausibleAck(tcb: Tcb, ack: Seq): boolean {
   return !seqAfter(ack, tcb.sndNxt) && !seqBefore(ack, seqAdd(tcb.sndUna, -tcb.maxSndWnd));
 }
 
@@ -236,7 +244,7 @@ function acknowledgeSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
 }
 
 /** SND.WND from the segment, unless an older one is overtaken (RFC 9293: the SND.WL1 and SND.WL2 test). */
-function updateSendWindow(tcb: Tcb, segment: Segment): void {
+export function updateSendWindow(tcb: Tcb, segment: Segment): void {
   const newer = seqBefore(tcb.sndWl1, segment.seq);
   if (!newer && !(tcb.sndWl1 === segment.seq && seqBeforeOrAt(tcb.sndWl2, segment.ack))) return;
   tcb.sndWnd = segment.window << tcb.sndScale;
@@ -245,7 +253,7 @@ function updateSendWindow(tcb: Tcb, segment: Segment): void {
   if (tcb.sndWnd > tcb.maxSndWnd) tcb.maxSndWnd = tcb.sndWnd;
 }
 
-function windowOpened(tcp: Tcp, tcb: Tcb): void {
+export function windowOpened(tcp: Tcp, tcb: Tcb): void {
   if (isPersisting(tcb)) {
     stopRetransmitTimer(tcp, tcb);
     tcb.persistShift = 0;
@@ -255,7 +263,7 @@ function windowOpened(tcp: Tcp, tcb: Tcb): void {
 }
 
 /** SND.UNA advances: regions go back to the application, timers and window move on, our FIN may be acknowledged. */
-function acknowledgeData(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
+export function acknowledgeData(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
   const echoUs = echoAgeUs(tcp, tcb, segment);
   // After a time-out, an echo older than the last transmission tells how long acknowledgments were lost, not a round trip;
   // taken for one, it would feed the time-out on itself.
@@ -270,10 +278,7 @@ function acknowledgeData(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
   const isSlow = tcb.recoveryState === RECOVERY && !tcb.sack && tcb.partialAcks > 1;
   if (flightBytes(tcb) === 0) stopRetransmitTimer(tcp, tcb);
   else if (tcb.timerPurpose !== TIMER_REORDERING && !isSlow) startRetransmitTimer(tcp, tcb);
-  if (tcb.writableWanted && seqDistance(tcb.sndEnd, tcb.sndUna) <= tcp.settings.sendLowWaterBytes) {
-    tcb.writableWanted = false;
-    tcp.raise(tcb, EVENT_WRITABLE);
-  }
+  noteRoom(tcp, tcb);
   tcp.wantOutput(tcb);
   if (!tcb.finQueued || tcb.sndUna !== seqAdd(tcb.sndEnd, 1)) return true;
   return finAcknowledged(tcp, tcb);

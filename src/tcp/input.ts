@@ -18,6 +18,7 @@ import { TCP_ACK, TCP_RST, tcpCheck, tcpSeq, tcpSourcePort, tcpTargetPort, tcpVe
 import { VNET_DATA_VALID, VNET_NEEDS_CSUM, vnetFlags } from '../wire/virtio-net.ts';
 import { NOT_FOUND, timeWaitValue } from './connections.ts';
 import { CHECKSUMS_SKIPPED, CHECKSUMS_VERIFIED, PAYLOAD_BYTES_RECEIVED, SEGMENTS_RECEIVED } from './counters.ts';
+import { predictedArrives } from './header-prediction.ts';
 import { listenArrives } from './input-listen.ts';
 import { synSentArrives } from './input-syn-sent.ts';
 import { synchronizedArrives } from './input-synchronized.ts';
@@ -57,7 +58,8 @@ export function input(tcp: Tcp, frameAt: number, ipAt: number, at: number, lengt
     tcb.lastReceivedUs = tcp.nowUs;
     tcb.keepAliveProbesSent = 0;
     if (tcb.state === SYN_SENT) synSentArrives(tcp, tcb, segment);
-    else synchronizedArrives(tcp, tcb, segment);
+    else if (!tcp.settings.headerPrediction || !predictedArrives(tcp, tcb, segment))
+      synchronizedArrives(tcp, tcb, segment);
     return;
   }
   if (value !== NOT_FOUND) {

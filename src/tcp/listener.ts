@@ -15,6 +15,11 @@ export class Listener {
   readonly backlog: number;
   /** Gives a new connection its user; called once the handshake is complete. */
   readonly accept: (connection: Tcb) => TcpUser;
+  /**
+   * The application's to set. False: it takes no more connections now, its accept queue is full. SYNs are dropped, and whoever has
+   * been answered already waits in SYN-RECEIVED, or for its cookie, until its acknowledgment comes again (as Linux does).
+   */
+  accepting = true;
   /** Connections of this listener in SYN-RECEIVED. */
   halfOpen = 0;
   /** Until when acknowledgments of SYN cookies may come. */

@@ -4,6 +4,7 @@ import { TCP_ACK, TCP_CWR, TCP_ECE } from '../wire/tcp.ts';
 import { INITIAL_SSTHRESH_BYTES } from './congestion/congestion.ts';
 import { ESTABLISHED_TOTAL } from './counters.ts';
 import { DEFAULT_MSS_BYTES, limitToPath } from './mss.ts';
+import { beginTuning } from './receive-tuning.ts';
 import type { Segment } from './segment.ts';
 import { seqAdd } from './sequence.ts';
 import { ESTABLISHED, FIN_WAIT_1, SYN_SENT, setState } from './state.ts';
@@ -22,6 +23,7 @@ export function acceptSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   tcb.readSeq = tcb.rcvNxt;
   tcb.rcvAdv = seqAdd(tcb.rcvNxt, synWindowField(tcp));
   tcb.lastAckSent = tcb.rcvNxt;
+  beginTuning(tcp, tcb);
   tcb.peerMssBytes = options.mss === 0 ? DEFAULT_MSS_BYTES : options.mss;
   // RFC 7323 1.3: in force only when both SYNs carry it; we always offer ours.
   tcb.windowScaling = options.windowScale >= 0;

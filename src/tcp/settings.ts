@@ -3,12 +3,23 @@
 import type { CongestionControlName } from './congestion/controls.ts';
 
 export interface TcpSettings {
-  /** Unread and out-of-order bytes a connection may hold; also what it advertises (a power of two, at most 1 GiB). */
+  /** Unread and out-of-order bytes a connection may ever hold; also the most that it advertises (a power of two, at most 1 GiB). */
   readonly receiveBufferBytes: number;
-  /** Memory all connections together may hold for unread and out-of-order bytes. */
+  /** The window that a connection begins with, unless the buffer is smaller; it grows with what the application reads. */
+  readonly initialReceiveWindowBytes: number;
+  /**
+   * Memory all connections together may hold for unread and out-of-order bytes. From three quarters on, who holds some is
+   * offered no wider window; from 15 sixteenths on, there are no new connections (receive-queue.ts).
+   */
   readonly receivePoolBytes: number;
-  /** `EVENT_WRITABLE` is raised when the queued bytes fall to this. */
+  /** How far beyond a gap a connection holds text. */
+  readonly maxOutOfOrderBytes: number;
+  /** Memory of all connections that wait for a gap to close; the one that has waited longest gives up what it holds. */
+  readonly outOfOrderPoolBytes: number;
+  /** `EVENT_WRITABLE` is raised when the queued bytes fall to this, or to the congestion window where that is larger. */
   readonly sendLowWaterBytes: number;
+  /** However large the congestion window, no more than this has to be queued. */
+  readonly maxSendLowWaterBytes: number;
   /** Connections in any state but TIME-WAIT. */
   readonly maxConnections: number;
   /** TIME-WAIT records; the oldest makes room when they run out. */
@@ -62,6 +73,8 @@ export interface TcpSettings {
   readonly packetMerging: boolean;
   /** Where the device cuts super-frames it is given them; off: a frame is a segment. */
   readonly superFrames: boolean;
+  /** What an established connection is expected to receive next takes a short way (header-prediction.ts); off: every check for every segment. */
+  readonly headerPrediction: boolean;
   /** Records of connections and regions are pooled; off: made anew and left to the collector. */
   readonly reuseRecords: boolean;
   /** Segments whose checksum nobody has looked at are checked; off, only for who can bear wrong bytes: the sum is not computed. */
@@ -69,9 +82,13 @@ export interface TcpSettings {
 }
 
 export const DEFAULT_TCP_SETTINGS: TcpSettings = {
-  receiveBufferBytes: 512 * 1024,
+  receiveBufferBytes: 4 * 1024 * 1024,
+  initialReceiveWindowBytes: 64 * 1024,
   receivePoolBytes: 64 * 1024 * 1024,
+  maxOutOfOrderBytes: 4 * 1024 * 1024,
+  outOfOrderPoolBytes: 32 * 1024 * 1024,
   sendLowWaterBytes: 128 * 1024,
+  maxSendLowWaterBytes: 4 * 1024 * 1024,
   maxConnections: 65_536,
   maxTimeWait: 65_536,
   congestion: 'cubic',
@@ -97,6 +114,7 @@ export const DEFAULT_TCP_SETTINGS: TcpSettings = {
   challengeAcksPerSecond: 1000,
   packetMerging: true,
   superFrames: true,
+  headerPrediction: true,
   reuseRecords: true,
   verifyChecksums: true,
 };

@@ -34,6 +34,7 @@ import { RateSample } from './delivery-rate.ts';
 import { InitialSequence } from './initial-sequence.ts';
 import { input, reportIcmpError } from './input.ts';
 import { DEFAULT_BACKLOG, Listener } from './listener.ts';
+import { DEFAULT_MSS_BYTES } from './mss.ts';
 import { outputConnection, outputReplies } from './output.ts';
 import { EPHEMERAL_PORTS, EphemeralPorts } from './ports.ts';
 import { ReceiveQueues, unreadBytes } from './receive-queue.ts';
@@ -134,7 +135,8 @@ export class Tcp implements Transport {
     this.timeWait = new TimeWaitRecords(settings.maxTimeWait);
     this.regions = new RegionPool(this.queue, settings.reuseRecords);
     this.receiveMemory = new BlockAllocator(stack.arena, settings.receivePoolBytes);
-    this.receiveQueues = new ReceiveQueues(this.bytes, this.receiveMemory, settings.receiveBufferBytes);
+    const { receiveBufferBytes } = settings;
+    this.receiveQueues = new ReceiveQueues(this.bytes, this.receiveMemory, receiveBufferBytes, settings, this.counters);
     this.retransmitKind = this.timers.addKind((index) => retransmitExpired(this, this.connection(index)));
     this.delayedAckKind = this.timers.addKind((index) => delayedAckExpired(this, this.connection(index)));
     this.slowKind = this.timers.addKind((index) => slowExpired(this, this.connection(index)));
@@ -534,5 +536,9 @@ function checkSettings(settings: TcpSettings): void {
   const buffer = settings.receiveBufferBytes;
   if (buffer < 4096 || buffer > 2 ** 30 || (buffer & (buffer - 1)) !== 0) {
     throw new RangeError(`receiveBufferBytes ${buffer} is not a power of two from 4096 to 2^30`);
+  }
+  const window = settings.initialReceiveWindowBytes;
+  if (!Number.isInteger(window) || window < DEFAULT_MSS_BYTES) {
+    throw new RangeError(`initialReceiveWindowBytes ${window} is less than ${DEFAULT_MSS_BYTES}`);
   }
 }

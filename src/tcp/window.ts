@@ -3,7 +3,9 @@
  * The advertised edge `rcvAdv` never moves back. On the wire a scaled window is rounded down (RFC 7323 2.4 tells senders
  * to expect that); what was advertised before is accepted all the same.
  */
+import { WINDOWS_HELD_BACK } from './counters.ts';
 import { unreadBytes } from './receive-queue.ts';
+import { initialWindowBytes } from './receive-tuning.ts';
 import { type Seq, seqAdd, seqDistance, seqMax } from './sequence.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
@@ -15,13 +17,18 @@ export function receiveWindow(tcb: Tcb): number {
 }
 
 /** The most that the window may be: without scaling the field says no more. */
-function largestWindow(tcp: Tcp, tcb: Tcb): number {
-  return Math.min(tcp.settings.receiveBufferBytes, 0xffff << tcb.rcvScale);
+function largestWindow(tcb: Tcb): number {
+  return Math.min(tcb.windowLimitBytes, 0xffff << tcb.rcvScale);
 }
 
 /** How much wider the window could be than what was advertised. */
-function windowGain(tcp: Tcp, tcb: Tcb): number {
-  return largestWindow(tcp, tcb) - unreadBytes(tcb) - receiveWindow(tcb);
+function windowGain(tcb: Tcb): number {
+  return largestWindow(tcb) - unreadBytes(tcb) - receiveWindow(tcb);
+}
+
+/** Where memory is short, a connection that holds some is offered nothing more until it is read. */
+function isHeldBack(tcp: Tcp, tcb: Tcb): boolean {
+  return tcb.ring !== null && tcp.receiveQueues.isShort;
 }
 
 /**
@@ -30,16 +37,17 @@ function windowGain(tcp: Tcp, tcb: Tcb): number {
  */
 export function windowUpdateDue(tcp: Tcp, tcb: Tcb): boolean {
   const saidOnlyBySyn = seqDistance(tcb.lastAckSent, tcb.irs) === 1;
-  const largest = saidOnlyBySyn ? synWindowField(tcp) : largestWindow(tcp, tcb);
-  return 2 * receiveWindow(tcb) < largest && windowGain(tcp, tcb) >= Math.min(largest >> 1, 2 * tcb.mssBytes);
+  const largest = saidOnlyBySyn ? synWindowField(tcp) : largestWindow(tcb);
+  if (2 * receiveWindow(tcb) >= largest || isHeldBack(tcp, tcb)) return false;
+  return windowGain(tcb) >= Math.min(largest >> 1, 2 * tcb.mssBytes);
 }
 
 /** Moves the right edge as far as memory and silly window avoidance allow; to be called when a segment is built. */
 export function advanceWindow(tcp: Tcp, tcb: Tcb): void {
-  const gain = windowGain(tcp, tcb);
-  if (gain >= Math.min(largestWindow(tcp, tcb) >> 1, tcb.mssBytes)) {
-    tcb.rcvAdv = seqMax(tcb.rcvAdv, seqAdd(tcb.rcvAdv, gain));
-  }
+  const gain = windowGain(tcb);
+  if (gain < Math.min(largestWindow(tcb) >> 1, tcb.mssBytes)) return;
+  if (isHeldBack(tcp, tcb)) tcp.counters.increment(WINDOWS_HELD_BACK);
+  else tcb.rcvAdv = seqMax(tcb.rcvAdv, seqAdd(tcb.rcvAdv, gain));
 }
 
 /** The window field of a segment that is not a SYN. */
@@ -50,7 +58,7 @@ export function receiveWindowField(tcb: Tcb): number {
 
 /** The window field of a SYN: never scaled (RFC 7323 2.2). */
 export function synWindowField(tcp: Tcp): number {
-  return Math.min(tcp.settings.receiveBufferBytes, 0xffff);
+  return Math.min(initialWindowBytes(tcp), 0xffff);
 }
 
 /**

@@ -21,6 +21,7 @@ function open(receiveStart: number, receiveBufferBytes: number, scale: number): 
   const tcb = createTcbAt(0, receiveStart);
   tcb.mssBytes = MSS_BYTES;
   tcb.rcvScale = scale;
+  tcb.windowLimitBytes = receiveBufferBytes;
   tcb.rcvAdv = seqAdd(tcb.rcvNxt, synWindowField(tcp));
   return { tcp, tcb };
 }
