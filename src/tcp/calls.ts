@@ -9,7 +9,8 @@ import { unreadBytes } from './receive-queue.ts';
 import { enqueueRegion } from './send-queue.ts';
 import { seqDistance } from './sequence.ts';
 import { CLOSE_WAIT, CLOSED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, maySend, SYN_SENT, setState } from './state.ts';
-import type { RegionOwner, Tcb } from './tcb.ts';
+import type { RegionOwner, Tcb, TcpUser } from './tcb.ts';
+import type { Tcp } from './tcp.ts';
 import { startSlowTimer } from './timers.ts';
 import { windowUpdateDue } from './window.ts';
 
@@ -81,6 +82,27 @@ export function send(
   enqueueRegion(tcp.regions, connection, at, length, owner, token, grid);
   if (queuedBytes(connection) > tcp.settings.sendLowWaterBytes) connection.writableWanted = true;
   tcp.wantOutput(connection);
+}
+
+/**
+ * OPEN with the first text (RFC 7413): to a server whose Fast Open cookie we have, it leaves with the SYN; otherwise the SYN asks
+ * for a cookie, and the text follows the handshake. The server's application may see it more than once. Otherwise as
+ * `Tcp.connect` and `send`; null, with the region released, when no connection could be made.
+ */
+export function connectAndSend(
+  tcp: Tcp,
+  remoteAddress: number,
+  remotePort: number,
+  user: TcpUser,
+  at: number,
+  length: number,
+  owner: RegionOwner | null,
+  token: number,
+): Tcb | null {
+  const connection = tcp.connect(remoteAddress, remotePort, user, tcp.local.primary, true);
+  if (connection !== null) send(connection, at, length, owner, token);
+  else if (owner !== null) owner.release(token);
+  return connection;
 }
 
 /** Bytes queued that the peer has not acknowledged. */

@@ -38,6 +38,20 @@ const NAMES = [
   'synCookiesSent',
   'synCookiesAccepted',
   'synCookiesRefused',
+  'mtuBlackHoles',
+  'mtuBlackHolesDenied',
+  'mtuProbesSent',
+  'mtuProbesArrived',
+  'mtuProbesLost',
+  'fastOpensAccepted',
+  'fastOpensRefused',
+  'fastOpensOverflowed',
+  'fastOpenCookiesSent',
+  'fastOpenCookiesReceived',
+  'fastOpenTextAcknowledged',
+  'fastOpenTextIgnored',
+  'fastOpensSuspended',
+  'fastOpenBlackHoles',
 ] as const;
 
 export type TcpCounterName = (typeof NAMES)[number];
@@ -92,3 +106,21 @@ export const SACK_BLOCKS_IGNORED = NAMES.indexOf('sackBlocksIgnored');
 export const SYN_COOKIES_SENT = NAMES.indexOf('synCookiesSent');
 export const SYN_COOKIES_ACCEPTED = NAMES.indexOf('synCookiesAccepted');
 export const SYN_COOKIES_REFUSED = NAMES.indexOf('synCookiesRefused');
+/** Times that segments were made smaller because long ones vanished (RFC 4821 section 7.7), and that nothing had arrived at all. */
+export const MTU_BLACK_HOLES = NAMES.indexOf('mtuBlackHoles');
+export const MTU_BLACK_HOLES_DENIED = NAMES.indexOf('mtuBlackHolesDenied');
+/** Probes of the path's MTU, and what became of them. */
+export const MTU_PROBES_SENT = NAMES.indexOf('mtuProbesSent');
+export const MTU_PROBES_ARRIVED = NAMES.indexOf('mtuProbesArrived');
+export const MTU_PROBES_LOST = NAMES.indexOf('mtuProbesLost');
+/** Fast Open as a server: connections taken before their handshake, cookies that were not ours, SYNs while too many waited, cookies given. */
+export const FAST_OPENS_ACCEPTED = NAMES.indexOf('fastOpensAccepted');
+export const FAST_OPENS_REFUSED = NAMES.indexOf('fastOpensRefused');
+export const FAST_OPENS_OVERFLOWED = NAMES.indexOf('fastOpensOverflowed');
+export const FAST_OPEN_COOKIES_SENT = NAMES.indexOf('fastOpenCookiesSent');
+/** As a client: cookies received, text on a SYN that was acknowledged with it or was not, SYNs without because of failures before, and those. */
+export const FAST_OPEN_COOKIES_RECEIVED = NAMES.indexOf('fastOpenCookiesReceived');
+export const FAST_OPEN_TEXT_ACKNOWLEDGED = NAMES.indexOf('fastOpenTextAcknowledged');
+export const FAST_OPEN_TEXT_IGNORED = NAMES.indexOf('fastOpenTextIgnored');
+export const FAST_OPENS_SUSPENDED = NAMES.indexOf('fastOpensSuspended');
+export const FAST_OPEN_BLACK_HOLES = NAMES.indexOf('fastOpenBlackHoles');

@@ -7,6 +7,7 @@ import {
 } from '../wire/drop-reasons.ts';
 import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
 import { PASSIVE_OPENS, SYN_COOKIES_ACCEPTED, SYN_COOKIES_REFUSED, SYN_COOKIES_SENT } from './counters.ts';
+import { fastOpenArrives } from './fast-open.ts';
 import { setIss } from './initial-sequence.ts';
 import { synchronizedArrives } from './input-synchronized.ts';
 import type { Listener } from './listener.ts';
@@ -44,7 +45,7 @@ export function listenArrives(tcp: Tcp, listener: Listener, segment: Segment): v
 
 /**
  * Makes a connection in SYN-RECEIVED. `oldSndNxt` is where an incarnation in TIME-WAIT had come to, null without one.
- * Text on the SYN is left for the peer to send again; RFC 9293 lets it wait for ESTABLISHED.
+ * Text on the SYN is left for the peer to send again, but for Fast Open's; RFC 9293 lets it wait for ESTABLISHED.
  */
 export function openFromSyn(tcp: Tcp, listener: Listener, segment: Segment, oldSndNxt: Seq | null): void {
   if (listener.halfOpen >= listener.backlog) {
@@ -70,6 +71,7 @@ export function openFromSyn(tcp: Tcp, listener: Listener, segment: Segment, oldS
     return;
   }
   tcb.synNow = true;
+  fastOpenArrives(tcp, listener, tcb, segment);
   tcp.wantOutput(tcb);
 }
 

@@ -12,6 +12,8 @@ import {
 } from '../wire/drop-reasons.ts';
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
 import { CHALLENGE_ACKS, DUPLICATE_SEGMENTS, OUT_OF_ORDER_SEGMENTS, RESETS_RECEIVED } from './counters.ts';
+import { FAST_OPEN_ACCEPTED, fastOpenWasReset } from './fast-open.ts';
+import { releaseSynText } from './fast-open-client.ts';
 import { announcedMss } from './mss.ts';
 import { establish } from './open.ts';
 import { flightBytes } from './pipe.ts';
@@ -21,6 +23,7 @@ import { echoAgeUs, sampleFromAck, sampleFromSyn } from './rtt.ts';
 import { reportDuplicate } from './sack-blocks.ts';
 import { type Segment, segmentEnd } from './segment.ts';
 import { releaseAcknowledged } from './send-queue.ts';
+import { NO_RANGE } from './sent-ranges.ts';
 import {
   type Seq,
   seqAdd,
@@ -29,7 +32,6 @@ import {
   seqBefore,
   seqBeforeOrAt,
   seqDistance,
-  seqMax,
   seqMin,
   toSeq,
 } from './sequence.ts';
@@ -174,7 +176,11 @@ function processReset(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   tcp.counters.increment(RESETS_RECEIVED);
   const allDelivered = seqDistance(tcb.sndEnd, tcb.sndUna) <= 0;
   if (allDelivered && (tcb.state === CLOSING || tcb.state === LAST_ACK)) tcp.finish(tcb, '');
-  else tcp.finish(tcb, tcb.state === SYN_RECEIVED ? 'ECONNREFUSED' : 'ECONNRESET');
+  else {
+    fastOpenWasReset(tcp, tcb);
+    const isRefused = tcb.state === SYN_RECEIVED && (tcb.fastOpen & FAST_OPEN_ACCEPTED) === 0;
+    tcp.finish(tcb, isRefused ? 'ECONNREFUSED' : 'ECONNRESET');
+  }
 }
 
 /** Fifth, the ACK field. False: the segment is dropped, or the connection is over. */
@@ -192,7 +198,8 @@ function processAck(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
     }
     updateSendWindow(tcb, segment);
     acknowledgeSyn(tcp, tcb, segment);
-    return true;
+    // With Fast Open there may be more to acknowledge than the SYN.
+    if (tcb.state < ESTABLISHED || !seqAfter(ack, tcb.sndUna)) return true;
   }
   if (!isPlausibleAck(tcb, ack)) {
     tcp.drops.increment(DROP_TCP_ACK);
@@ -220,12 +227,19 @@ function isPlausibleAck(tcb: Tcb, ack: Seq): boolean {
 
 /** SYN-RECEIVED: our SYN is acknowledged. */
 function acknowledgeSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
-  tcb.sndUna = segment.ack;
-  tcb.sndNxt = seqMax(tcb.sndNxt, segment.ack);
+  if (tcb.sentHead === NO_RANGE) {
+    tcb.sndUna = segment.ack;
+    tcb.sndNxt = segment.ack;
+    releaseSynText(tcp, tcb);
+  } else {
+    // Fast Open: what left behind the SYN-ACK is acknowledged like anything else.
+    tcb.sndUna = seqAdd(tcb.iss, 1);
+  }
   sampleFromSyn(tcp, tcb, segment);
   stopRetransmitTimer(tcp, tcb);
   tcb.synNow = false;
   establish(tcp, tcb);
+  if (flightBytes(tcb) > 0 && tcb.state >= ESTABLISHED) startRetransmitTimer(tcp, tcb);
 }
 
 /** SND.WND from the segment, unless an older one is overtaken (RFC 9293: the SND.WL1 and SND.WL2 test). */

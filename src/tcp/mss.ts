@@ -26,7 +26,9 @@ export function segmentBytes(tcb: Tcb): number {
 
 /** RFC 9293 3.7.1: Eff.snd.MSS, from the peer's announcement, the path's MTU and the options every segment carries. */
 export function limitToPath(tcb: Tcb): void {
-  const pathMtu = tcb.path === null ? 0 : tcb.path.mtuBytes;
+  const { path, pathSearch } = tcb;
+  let pathMtu = path === null ? 0 : path.mtuBytes;
+  if (pathSearch !== null) pathMtu = Math.min(pathMtu, pathSearch.lowMtu);
   const optionBytes = tcb.timestamps ? TIMESTAMPS_BYTES : 0;
   tcb.mssBytes = Math.max(MIN_MSS_BYTES, Math.min(tcb.peerMssBytes, pathMtu - FIXED_HEADERS_BYTES)) - optionBytes;
 }

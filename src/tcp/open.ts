@@ -1,7 +1,9 @@
 /** What both ends do when a SYN arrives: its options (RFC 9293 3.7.1, RFC 7323), and the step to ESTABLISHED. */
 import { INITIAL_SSTHRESH_BYTES } from './congestion/congestion.ts';
 import { ESTABLISHED_TOTAL } from './counters.ts';
+import { FAST_OPEN_ACCEPTED } from './fast-open.ts';
 import { DEFAULT_MSS_BYTES, limitToPath } from './mss.ts';
+import { beginPathSearch } from './path-mtu-probing.ts';
 import type { Segment } from './segment.ts';
 import { seqAdd } from './sequence.ts';
 import { ESTABLISHED, FIN_WAIT_1, setState } from './state.ts';
@@ -47,14 +49,20 @@ export function establish(tcp: Tcp, tcb: Tcb): void {
   tcb.retries = 0;
   if (tcb.srttUs === 0) tcb.rtoUs = synWasLost ? LOST_SYN_RTO_US : tcp.settings.initialRtoUs;
   tcp.counters.increment(ESTABLISHED_TOTAL);
-  tcb.cwndBytes = (synWasLost ? 1 : tcp.settings.initialWindowSegments) * tcb.mssBytes;
-  tcb.ssthreshBytes = INITIAL_SSTHRESH_BYTES;
+  beginPathSearch(tcp, tcb);
+  if ((tcb.fastOpen & FAST_OPEN_ACCEPTED) === 0) beginSending(tcp, tcb, synWasLost);
   tcb.rackFack = tcb.sndUna;
-  tcb.congestion = tcp.congestion;
-  tcb.congestion.begin(tcb);
   startSlowTimer(tcp, tcb);
   // A CLOSE that came before was kept until now (RFC 9293 3.10.4).
   if (tcb.finQueued) setState(tcb, FIN_WAIT_1);
   tcp.announce(tcb);
   tcp.wantOutput(tcb);
+}
+
+/** The first congestion window (RFC 6928). */
+export function beginSending(tcp: Tcp, tcb: Tcb, synWasLost: boolean): void {
+  tcb.cwndBytes = (synWasLost ? 1 : tcp.settings.initialWindowSegments) * tcb.mssBytes;
+  tcb.ssthreshBytes = INITIAL_SSTHRESH_BYTES;
+  tcb.congestion = tcp.congestion;
+  tcb.congestion.begin(tcb);
 }

@@ -7,6 +7,7 @@
 import { readAcknowledgment } from './acknowledgment.ts';
 import { LOSS_DETECTED, TIMED_OUT } from './congestion/congestion.ts';
 import { FAST_RETRANSMITS, SACKS_RENEGED, SPURIOUS_RECOVERIES, TIMEOUTS } from './counters.ts';
+import { forgetProbe, isProbeLoss, judgeBlackHole, noteProbeArrival } from './path-mtu-probing.ts';
 import { heldBytes, pipeBytes } from './pipe.ts';
 import { beginReduction, reduceProportionally } from './prr.ts';
 import { detectLosses, markTimedOut, noteDuplicateReport, recoveryWithoutReport } from './rack.ts';
@@ -35,6 +36,10 @@ export function acknowledgmentArrives(tcp: Tcp, tcb: Tcb, segment: Segment, isDu
   if (advancedBytes === 0 && deliveredBytes === 0 && !hasDsack && !isDuplicate) return;
   tcb.deliveredBytes += deliveredBytes;
   tcb.ackedBytes += advancedBytes;
+  if (advancedBytes > 0 && tcb.pathSearch !== null) {
+    noteProbeArrival(tcp, tcb);
+    judgeBlackHole(tcp, tcb);
+  }
   if (tcb.tlpOut && probeHasRepaired(tcp, tcb, segment)) beginRecovery(tcp, tcb, CWR);
   if (hasDsack) noteDuplicateReport(tcb);
   finishEpisode(tcp, tcb);
@@ -161,13 +166,20 @@ function endReduction(tcb: Tcb): void {
 
 function findLosses(tcp: Tcp, tcb: Tcb): void {
   const waitUs = tcb.sack ? findLossesBySack(tcp, tcb) : findLossesByDuplicates(tcp, tcb);
-  if (tcb.lostBytes > 0 && tcb.recoveryState < RECOVERY) {
+  if (tcb.lostBytes > 0 && tcb.recoveryState < RECOVERY && !repairsProbe(tcp, tcb)) {
     tcp.counters.increment(FAST_RETRANSMITS);
     beginRecovery(tcp, tcb, RECOVERY);
   }
   if (tcb.recoveryState === OPEN && heldBytes(tcb) > 0) tcb.recoveryState = DISORDER;
   else if (tcb.recoveryState === DISORDER && heldBytes(tcb) === 0) tcb.recoveryState = OPEN;
   if (waitUs > 0) schedule(tcp, tcb, TIMER_REORDERING, waitUs);
+}
+
+/** RFC 4821 section 7.5: what was too long for the path goes again in segments that are not, and no window comes down. */
+function repairsProbe(tcp: Tcp, tcb: Tcb): boolean {
+  if (tcb.pathSearch === null || !isProbeLoss(tcp, tcb)) return false;
+  repairWithoutReduction(tcb);
+  return true;
 }
 
 function findLossesBySack(tcp: Tcp, tcb: Tcb): number {
@@ -216,6 +228,7 @@ function rememberForUndo(tcb: Tcb): void {
 
 /** Output has sent `bytes` again. */
 export function noteRetransmitted(tcp: Tcp, tcb: Tcb, bytes: number): void {
+  forgetProbe(tcb);
   if (tcb.undoRetransmittedBytes === NOTHING_YET) {
     tcb.undoRetransmittedBytes = 0;
     tcb.firstRetransmitStamp = tcp.timestamp(tcb.tsOffset);
@@ -262,11 +275,16 @@ export function retransmitEverything(tcp: Tcp, tcb: Tcb): void {
   for (let range = tcb.sentHead; range !== NO_RANGE; range = ranges.next(range)) {
     if (!ranges.isSacked(range)) ranges.markLost(tcb, range);
   }
+  repairWithoutReduction(tcb);
+  tcp.wantOutput(tcb);
+}
+
+/** What is marked lost goes again; it was too long, and no sign of congestion. */
+function repairWithoutReduction(tcb: Tcb): void {
   tcb.recoveryState = LOSS;
   tcb.recover = tcb.sndNxt;
   tcb.undoPossible = false;
   endFrto(tcb);
-  tcp.wantOutput(tcb);
 }
 
 /** RFC 2018 section 8: a peer that has dropped what it held is seen by that at the latest when the timer expires. */

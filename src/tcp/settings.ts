@@ -37,8 +37,38 @@ export interface TcpSettings {
   readonly synRetries: number;
   /** Retransmissions of the same data before the connection is given up (R2). */
   readonly dataRetries: number;
+  /**
+   * Search for the path's MTU by probes (RFC 4821, RFC 8899): 0 never, 1 once segments of full size have vanished without a word
+   * (a black hole), 2 always. Differs: Linux's default is 0, with which a connection over a path that drops long packets and
+   * tells nobody hangs until it is given up.
+   */
+  readonly mtuProbing: 0 | 1 | 2;
+  /** Segments that a search begins with, and those tried first after a black hole. */
+  readonly mtuBaseMssBytes: number;
+  /** No black hole makes segments smaller than this. Differs: Linux goes down to 48; every host takes packets of 576 bytes (RFC 1122 3.3.2). */
+  readonly mtuFloorMssBytes: number;
+  /** How long after a search the range above what it has found is tried again. */
+  readonly mtuProbeIntervalUs: number;
+  /** A search ends when less than this is left of its range. */
+  readonly mtuProbeThresholdBytes: number;
+  /** Time-outs in a row of a segment of full size from which on it is taken for a black hole's. */
+  readonly blackHoleRetries: number;
   /** A listener whose backlog is full answers SYNs with cookies (RFC 4987 3.6); off: it drops them. */
   readonly synCookies: boolean;
+  /**
+   * TCP Fast Open (RFC 7413), bits as in net.ipv4.tcp_fastopen: 1 `connect` may ask for it, 2 a listener with a
+   * `fastOpenQueue` takes part, 4 text goes on SYNs without a cookie, 0x200 and is taken without one, 0x400 every listener takes
+   * part. Nothing of it happens unless an application asks for it on the connection or the listener.
+   */
+  readonly fastOpen: number;
+  /** How long a cookie that a server has given is used. */
+  readonly fastOpenCookieUs: number;
+  /** Servers whose cookies and failures are remembered. */
+  readonly maxFastOpenServers: number;
+  /** How long a server whose connections failed with Fast Open is opened without it; twice as long after each further failure. */
+  readonly fastOpenBlackHoleUs: number;
+  /** The key of the cookies that we give changes after this; they are good until it has changed twice. */
+  readonly fastOpenKeyUs: number;
   /** Two maximum segment lifetimes. */
   readonly timeWaitUs: number;
   /**
@@ -79,7 +109,18 @@ export const DEFAULT_TCP_SETTINGS: TcpSettings = {
   delayedAckUs: 40_000,
   synRetries: 6,
   dataRetries: 15,
+  mtuProbing: 1,
+  mtuBaseMssBytes: 1024,
+  mtuFloorMssBytes: 512,
+  mtuProbeIntervalUs: 600_000_000,
+  mtuProbeThresholdBytes: 8,
+  blackHoleRetries: 3,
   synCookies: true,
+  fastOpen: 3,
+  fastOpenCookieUs: 86_400_000_000,
+  maxFastOpenServers: 1024,
+  fastOpenBlackHoleUs: 60_000_000,
+  fastOpenKeyUs: 86_400_000_000,
   timeWaitUs: 60_000_000,
   finWait2Us: 60_000_000,
   keepAliveIdleUs: 0,

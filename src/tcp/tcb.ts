@@ -9,6 +9,7 @@ import type { Path } from '../libos/path.ts';
 import type { CongestionControl, CongestionState } from './congestion/congestion.ts';
 import { newReno } from './congestion/newreno.ts';
 import type { Listener } from './listener.ts';
+import type { PathSearch } from './path-mtu-probing.ts';
 import type { ReceiveRing } from './receive-queue.ts';
 import type { SendRegion } from './send-queue.ts';
 import { NO_RANGE } from './sent-ranges.ts';
@@ -109,6 +110,8 @@ export class Tcb {
   declare mssBytes: number;
   /** MSS the peer announced. */
   declare peerMssBytes: number;
+  /** The search for the path's MTU (path-mtu-probing.ts), null while there is none. */
+  declare pathSearch: PathSearch | null;
 
   // Receive sequence variables (RCV.*).
   declare irs: Seq;
@@ -136,6 +139,9 @@ export class Tcb {
   declare dsackOwed: boolean;
   declare dsackLeft: Seq;
   declare dsackRight: Seq;
+
+  /** Fast Open: bits of fast-open.ts, 0 when it has no part in the connection. */
+  declare fastOpen: number;
 
   // Acknowledgment to be sent.
   declare ackNow: boolean;
@@ -299,6 +305,7 @@ export class Tcb {
     this.sndScale = 0;
     this.mssBytes = 0;
     this.peerMssBytes = 0;
+    this.pathSearch = null;
     this.irs = zero;
     this.rcvNxt = zero;
     this.rcvAdv = zero;
@@ -314,6 +321,7 @@ export class Tcb {
     this.dsackOwed = false;
     this.dsackLeft = zero;
     this.dsackRight = zero;
+    this.fastOpen = 0;
     this.ackNow = false;
     this.ackDelayed = false;
     this.duplicateAcksOwed = 0;

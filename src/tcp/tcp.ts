@@ -29,9 +29,11 @@ import {
   TCP_COUNTER_NAMES,
   TIME_WAIT_EVICTED,
 } from './counters.ts';
+import { FAST_OPEN_CLIENT, FAST_OPEN_WANTED, FastOpenCookies, fastOpenIsOver } from './fast-open.ts';
+import { FastOpenServers } from './fast-open-client.ts';
 import { InitialSequence } from './initial-sequence.ts';
 import { input, reportIcmpError } from './input.ts';
-import { DEFAULT_BACKLOG, Listener } from './listener.ts';
+import { Listener, type ListenOptions } from './listener.ts';
 import { outputConnection, outputReplies } from './output.ts';
 import { EPHEMERAL_PORTS, EphemeralPorts } from './ports.ts';
 import { ReceiveQueues, unreadBytes } from './receive-queue.ts';
@@ -73,6 +75,8 @@ export class Tcp implements Transport {
   readonly receiveMemory: BlockAllocator;
   readonly initialSequence: InitialSequence;
   readonly synCookies: SynCookies;
+  readonly fastOpenCookies: FastOpenCookies;
+  readonly fastOpenServers: FastOpenServers;
   readonly congestion: CongestionControl;
   readonly replies = new Replies();
   readonly ranges: SentRanges;
@@ -125,6 +129,8 @@ export class Tcp implements Transport {
     this.initialSequence = new InitialSequence(random);
     this.synCookies = new SynCookies(random);
     this.ports = new EphemeralPorts(random);
+    this.fastOpenCookies = new FastOpenCookies(random, settings.fastOpenKeyUs);
+    this.fastOpenServers = new FastOpenServers(settings.maxFastOpenServers);
     this.timeWait = new TimeWaitRecords(settings.maxTimeWait);
     this.regions = new RegionPool(this.queue, settings.reuseRecords);
     this.receiveMemory = new BlockAllocator(stack.arena, settings.receivePoolBytes);
@@ -162,10 +168,10 @@ export class Tcp implements Transport {
   // User calls that concern no connection yet (RFC 9293 section 3.9.1.1, OPEN).
 
   /** Passive OPEN. Throws `RangeError` for a bad port or one that is being listened on. */
-  listen(port: number, accept: (connection: Tcb) => TcpUser, options: { backlog?: number } = {}): Listener {
+  listen(port: number, accept: (connection: Tcb) => TcpUser, options: ListenOptions = {}): Listener {
     if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new RangeError(`port ${port} is not 1 to 65535`);
     if (this.listeners.has(port)) throw new RangeError(`port ${port} is listened on already`);
-    const listener = new Listener(this, port, options.backlog ?? DEFAULT_BACKLOG, accept);
+    const listener = new Listener(this, port, options, accept);
     this.listeners.set(port, listener);
     return listener;
   }
@@ -173,9 +179,16 @@ export class Tcp implements Transport {
   /**
    * Active OPEN. `user` hears `EVENT_CONNECTED`, or `EVENT_CLOSED` with the error. Null when `maxConnections` is reached
    * or no local port is free; throws `RangeError` for a port that cannot be, and a local address that is not the stack's
-   * (default: its primary one).
+   * (default: its primary one). With `fastOpen` (RFC 7413) what is queued before the turn's output may leave with the SYN, and
+   * reach the server's application more than once.
    */
-  connect(remoteAddress: number, remotePort: number, user: TcpUser, localAddress = this.local.primary): Tcb | null {
+  connect(
+    remoteAddress: number,
+    remotePort: number,
+    user: TcpUser,
+    localAddress = this.local.primary,
+    fastOpen = false,
+  ): Tcb | null {
     if (!Number.isInteger(remotePort) || remotePort < 1 || remotePort > 65_535) {
       throw new RangeError(`port ${remotePort} is not 1 to 65535`);
     }
@@ -189,6 +202,7 @@ export class Tcp implements Transport {
     this.counters.increment(ACTIVE_OPENS);
     this.clock.look();
     this.initialSequence.choose(tcb, this.nowUs);
+    if (fastOpen && (this.settings.fastOpen & FAST_OPEN_CLIENT) !== 0) tcb.fastOpen = FAST_OPEN_WANTED;
     setState(tcb, SYN_SENT);
     if (tcb.path === null) {
       this.finish(tcb, 'ENETUNREACH');
@@ -219,7 +233,8 @@ export class Tcp implements Transport {
     if (this.listeners.get(listener.port) !== listener) return;
     this.listeners.delete(listener.port);
     for (const tcb of this.tcbs) {
-      if (tcb.listener === listener && tcb.state === SYN_RECEIVED) this.abort(tcb, 'ECONNABORTED');
+      const isAccepted = tcb.user !== null;
+      if (tcb.listener === listener && tcb.state === SYN_RECEIVED && !isAccepted) this.abort(tcb, 'ECONNABORTED');
     }
   }
 
@@ -329,6 +344,15 @@ export class Tcp implements Transport {
   announce(tcb: Tcb): void {
     if (tcb.listener !== null) {
       tcb.listener.halfOpen--;
+      fastOpenIsOver(tcb);
+      if (tcb.user !== null) return;
+    }
+    this.introduce(tcb);
+  }
+
+  /** The application gets the connection: once it is established, or with Fast Open before. */
+  introduce(tcb: Tcb): void {
+    if (tcb.listener !== null) {
       try {
         tcb.user = tcb.listener.accept(tcb);
       } catch (error) {
@@ -346,7 +370,10 @@ export class Tcp implements Transport {
    */
   finish(tcb: Tcb, error: ConnectionError): void {
     if (tcb.state === CLOSED) return;
-    if (tcb.state === SYN_RECEIVED && tcb.listener !== null) tcb.listener.halfOpen--;
+    if (tcb.state === SYN_RECEIVED && tcb.listener !== null) {
+      tcb.listener.halfOpen--;
+      fastOpenIsOver(tcb);
+    }
     setState(tcb, CLOSED);
     tcb.error = error;
     this.timers.cancel(tcb.retransmitTimer);

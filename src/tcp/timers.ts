@@ -3,6 +3,8 @@
  * timer, the delayed acknowledgment, and a slow one for keep-alive and FIN-WAIT-2.
  */
 import { CONNECTIONS_TIMED_OUT } from './counters.ts';
+import { fastOpenTimedOut } from './fast-open-client.ts';
+import { detectBlackHole } from './path-mtu-probing.ts';
 import { reorderingExpired, retransmitTimedOut } from './recovery.ts';
 import { isPersisting, startRetransmitTimer } from './retransmission-timer.ts';
 import { CLOSED, ESTABLISHED, FIN_WAIT_2, isSynchronized } from './state.ts';
@@ -38,6 +40,7 @@ export function retransmitExpired(tcp: Tcp, tcb: Tcb): void {
         tcb.probeNow = true;
         tcb.persistShift++;
       } else {
+        detectBlackHole(tcp, tcb);
         retransmitTimedOut(tcp, tcb);
       }
   }
@@ -47,6 +50,7 @@ export function retransmitExpired(tcp: Tcp, tcb: Tcb): void {
 /** Counts the attempt; false: it was the last, and the connection is over (RFC 9293 3.8.3, R2). */
 function mayTryAgain(tcp: Tcp, tcb: Tcb): boolean {
   tcb.retries++;
+  if (tcb.fastOpen !== 0) fastOpenTimedOut(tcp, tcb);
   const limit = isSynchronized(tcb.state) ? tcp.settings.dataRetries : tcp.settings.synRetries;
   if (tcb.retries > limit) {
     tcp.counters.increment(CONNECTIONS_TIMED_OUT);

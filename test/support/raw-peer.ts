@@ -82,6 +82,9 @@ export interface Seen {
   readonly hasTimestamps: boolean;
   readonly tsValue: number;
   readonly tsEcho: number;
+  /** The Fast Open cookie, empty for a request; null when the option is absent. */
+  readonly fastOpen: Buffer | null;
+  readonly fastOpenExperimental: boolean;
   readonly rawSeq: number;
   readonly rawAck: number;
   /** What a super-frame is to be cut into; 0 for other frames. */
@@ -271,6 +274,9 @@ export class RawPeer {
       hasTimestamps: options.hasTimestamps,
       tsValue: options.tsValue,
       tsEcho: options.tsEcho,
+      fastOpen:
+        options.fastOpenBytes < 0 ? null : Buffer.from(options.fastOpenCookie.subarray(0, options.fastOpenBytes)),
+      fastOpenExperimental: options.fastOpenBytes >= 0 && options.fastOpenExperimental,
       rawSeq,
       rawAck,
       segmentBytes:
