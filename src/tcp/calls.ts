@@ -5,10 +5,22 @@
  */
 
 import { CONGESTION_CONTROLS, type CongestionControlName } from './congestion/controls.ts';
+import { type ConnectionChoice, chooseOptions } from './connection-options.ts';
+import { limitToPath } from './mss.ts';
 import { unreadBytes } from './receive-queue.ts';
 import { enqueueRegion } from './send-queue.ts';
 import { seqDistance } from './sequence.ts';
-import { CLOSE_WAIT, CLOSED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, maySend, SYN_SENT, setState } from './state.ts';
+import {
+  CLOSE_WAIT,
+  CLOSED,
+  ESTABLISHED,
+  FIN_WAIT_1,
+  FIN_WAIT_2,
+  LAST_ACK,
+  maySend,
+  SYN_SENT,
+  setState,
+} from './state.ts';
 import type { RegionOwner, Tcb, TcpUser } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 import { startSlowTimer } from './timers.ts';
@@ -153,6 +165,22 @@ export function setCongestionControl(connection: Tcb, name: string): void {
   if (!Object.hasOwn(CONGESTION_CONTROLS, name)) throw new RangeError(`there is no congestion control ${name}`);
   connection.congestion = CONGESTION_CONTROLS[name as CongestionControlName];
   connection.congestion.begin(connection);
+}
+
+/**
+ * Chooses keep-alive, user timeout or segment size of one connection; what is left out stays as it is. A clamp of the segment size
+ * is told to the peer if it comes before the SYN has left. Throws `RangeError` for what cannot be.
+ */
+export function setConnectionOptions(connection: Tcb, choice: ConnectionChoice): void {
+  connection.options = chooseOptions(connection.options, choice);
+  if (connection.state < ESTABLISHED) return;
+  if (choice.maxSegmentBytes !== undefined) limitToPath(connection);
+  if (choice.keepAliveIdleUs === undefined) return;
+  const { tcp } = connection;
+  // The call may come from outside a turn, long after the last one.
+  tcp.clock.look();
+  connection.keepAliveProbesSent = 0;
+  startSlowTimer(tcp, connection);
 }
 
 /** ABORT: a reset for the peer; everything queued is released. `EVENT_CLOSED` follows with ECONNABORTED. */

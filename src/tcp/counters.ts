@@ -38,6 +38,7 @@ const NAMES = [
   'synCookiesSent',
   'synCookiesAccepted',
   'synCookiesRefused',
+  'userTimeoutsAdopted',
   'mtuBlackHoles',
   'mtuBlackHolesDenied',
   'mtuProbesSent',
@@ -124,3 +125,5 @@ export const FAST_OPEN_TEXT_ACKNOWLEDGED = NAMES.indexOf('fastOpenTextAcknowledg
 export const FAST_OPEN_TEXT_IGNORED = NAMES.indexOf('fastOpenTextIgnored');
 export const FAST_OPENS_SUSPENDED = NAMES.indexOf('fastOpensSuspended');
 export const FAST_OPEN_BLACK_HOLES = NAMES.indexOf('fastOpenBlackHoles');
+/** User timeouts taken over from peers (RFC 5482). */
+export const USER_TIMEOUTS_ADOPTED = NAMES.indexOf('userTimeoutsAdopted');

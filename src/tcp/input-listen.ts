@@ -59,6 +59,7 @@ export function openFromSyn(tcp: Tcp, listener: Listener, segment: Segment, oldS
   }
   tcp.counters.increment(PASSIVE_OPENS);
   tcb.listener = listener;
+  tcb.options = listener.connectionOptions;
   listener.halfOpen++;
   tcb.lastReceivedUs = tcp.nowUs;
   if (oldSndNxt === null) tcp.initialSequence.choose(tcb, tcp.nowUs);
@@ -109,6 +110,7 @@ function openFromCookie(tcp: Tcp, listener: Listener, segment: Segment): boolean
   tcp.counters.increment(PASSIVE_OPENS);
   tcp.counters.increment(SYN_COOKIES_ACCEPTED);
   tcb.listener = listener;
+  tcb.options = listener.connectionOptions;
   listener.halfOpen++;
   tcb.lastReceivedUs = tcp.nowUs;
   setIss(tcb, seqAdd(segment.ack, -1));

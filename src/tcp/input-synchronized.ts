@@ -49,6 +49,7 @@ import {
 import { EVENT_PEER_CLOSED, EVENT_READABLE, EVENT_WRITABLE, RECOVERY, type Tcb, TIMER_REORDERING } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 import { startSlowTimer } from './timers.ts';
+import { userTimeoutArrives } from './user-timeout.ts';
 import { receiveWindow } from './window.ts';
 
 /** RFC 7323 5.5: a connection idle for longer than this has outlived its recent timestamp. */
@@ -78,6 +79,7 @@ export function synchronizedArrives(tcp: Tcp, tcb: Tcb, segment: Segment): void 
     return;
   }
   if (!processAck(tcp, tcb, segment)) return; // fifth
+  if (segment.options.userTimeout > 0) userTimeoutArrives(tcp, tcb, segment);
   // Sixth, the URG bit: urgent text is text, delivered in its place (RFC 6093 asks for no more).
   processText(tcp, tcb, segment); // seventh and eighth
 }

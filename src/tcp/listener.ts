@@ -1,4 +1,5 @@
 /** Passive OPEN (RFC 9293 section 3.9.1.1): a port that waits for connections. RFC 9293's LISTEN, without a TCB. */
+import { type ConnectionChoice, type ConnectionOptions, chooseOptions } from './connection-options.ts';
 import type { Tcb, TcpUser } from './tcb.ts';
 
 /** Connections of a listener in SYN-RECEIVED unless the listener says otherwise. */
@@ -13,10 +14,13 @@ export interface ListenOptions {
    * default 0: none). The same text may then arrive on more than one connection: only for requests that bear that.
    */
   readonly fastOpenQueue?: number;
+  /** What its connections begin with, where it differs from the stack's settings. */
+  readonly connection?: ConnectionChoice;
 }
 
 /** What a listener uses of its TCP. */
 export interface ListeningTcp {
+  readonly connectionOptions: ConnectionOptions;
   removeListener(listener: Listener): void;
 }
 
@@ -24,6 +28,8 @@ export interface ListeningTcp {
 export class Listener {
   readonly port: number;
   readonly backlog: number;
+  /** What its connections begin with. */
+  readonly connectionOptions: ConnectionOptions;
   /** Gives a new connection its user; called once the handshake is complete. */
   readonly accept: (connection: Tcb) => TcpUser;
   /** Connections of this listener in SYN-RECEIVED. */
@@ -42,6 +48,7 @@ export class Listener {
     this.port = port;
     this.backlog = options.backlog ?? DEFAULT_BACKLOG;
     this.fastOpenQueue = options.fastOpenQueue ?? 0;
+    this.connectionOptions = chooseOptions(tcp.connectionOptions, options.connection ?? {});
     this.accept = accept;
   }
 

@@ -10,6 +10,7 @@ import { ESTABLISHED, FIN_WAIT_1, setState } from './state.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 import { startSlowTimer } from './timers.ts';
+import { userTimeoutArrives } from './user-timeout.ts';
 import { synWindowField } from './window.ts';
 
 const LOST_SYN_RTO_US = 3_000_000;
@@ -34,6 +35,7 @@ export function acceptSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   }
   tcb.sack = options.sackPermitted && tcp.settings.sack;
   limitToPath(tcb);
+  if (options.userTimeout > 0) userTimeoutArrives(tcp, tcb, segment);
   tcb.peerSegmentBytes = Math.min(DEFAULT_MSS_BYTES, tcb.peerMssBytes);
   // The window in a SYN is never scaled (RFC 7323 2.2).
   tcb.sndWnd = segment.window;

@@ -26,7 +26,7 @@ import {
 import { KEEP_ALIVE_PROBES, PAYLOAD_BYTES_SENT, SEGMENTS_SENT, WINDOW_PROBES } from './counters.ts';
 import { outputEarly, writeOwedCookie } from './fast-open.ts';
 import { gatherSynText, writeFastOpenOffer } from './fast-open-client.ts';
-import { announcedMss, segmentBytes } from './mss.ts';
+import { announcedMss, connectionMss, segmentBytes } from './mss.ts';
 import { PROBE_WAITS, probeBytes, probeHasLeft } from './path-mtu-probing.ts';
 import { flightBytes, pipeBytes } from './pipe.ts';
 import { NO_WINDOW_SCALE } from './replies.ts';
@@ -37,7 +37,11 @@ import { SYN_RECEIVED, SYN_SENT } from './state.ts';
 import { probeSent } from './tail-loss-probe.ts';
 import { type Tcb, TIMER_TAIL_LOSS_PROBE } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
+import { writeUserTimeoutOption } from './user-timeout.ts';
 import { emptySegmentSeq, synWindowField } from './window.ts';
+
+/** RFC 9293 3.1: what the data offset can tell. */
+const MAX_TCP_HEADER_BYTES = 60;
 
 /** Frames that one connection may queue in one output phase; the others come first, then it goes on. */
 const FRAMES_PER_TURN = 64;
@@ -208,7 +212,7 @@ function outputSyn(tcp: Tcp, tcb: Tcb): boolean {
   const tcpAt = at + path.headerBytes;
   const sack = isAnswer ? tcb.sack : tcp.settings.sack;
   const scale = !isAnswer || tcb.windowScaling ? tcb.rcvScale : NO_WINDOW_SCALE;
-  let next = writeMss(bytes, tcpAt + TCP_BYTES, announcedMss(tcp));
+  let next = writeMss(bytes, tcpAt + TCP_BYTES, connectionMss(tcp, tcb));
   if (!isAnswer || tcb.timestamps) {
     next = writeStamps(bytes, next, sack, tcp.timestamp(tcb.tsOffset), isAnswer ? tcb.tsRecent : 0);
   } else if (sack) {
@@ -218,6 +222,7 @@ function outputSyn(tcp: Tcp, tcb: Tcb): boolean {
   if (tcb.fastOpen !== 0) {
     next = isAnswer ? writeOwedCookie(tcp, tcb, next) : writeFastOpenOffer(tcp, tcb, next);
   }
+  next = writeUserTimeoutOption(tcp, tcb, bytes, next, tcpAt + MAX_TCP_HEADER_BYTES);
   const text = isAnswer || tcb.fastOpen === 0 ? 0 : gatherSynText(tcp, tcb);
   const headerBytes = next - tcpAt;
   const flags = isAnswer ? TCP_SYN | TCP_ACK : TCP_SYN;

@@ -93,6 +93,7 @@ export function judgeBlackHole(tcp: Tcp, tcb: Tcb): void {
   const { pathSearch } = tcb;
   if (pathSearch === null || pathSearch.suspectedMss === 0 || pathSearch.timeouts < pathSearch.patience) return;
   search(tcp, tcb, pathSearch.suspectedMss);
+  keepOneSegment(tcb);
   pathSearch.suspectedMss = 0;
   pathSearch.timeouts = 0;
   pathSearch.patience *= 2;
@@ -142,6 +143,7 @@ export function noteProbeArrival(tcp: Tcp, tcb: Tcb): void {
   pathSearch.suspectedMss = 0;
   pathSearch.timeouts = 0;
   limitToPath(tcb);
+  keepOneSegment(tcb);
   tcp.counters.increment(MTU_PROBES_ARRIVED);
 }
 
@@ -177,6 +179,11 @@ export function forgetProbe(tcb: Tcb): void {
   if (tcb.pathSearch !== null) tcb.pathSearch.probeMtu = 0;
 }
 
+/** The congestion window holds a segment, however long segments have become. */
+function keepOneSegment(tcb: Tcb): void {
+  tcb.cwndBytes = Math.max(tcb.cwndBytes, tcb.mssBytes);
+}
+
 /** Begins a search, or lowers one, to segments of `mssBytes` at most. */
 function search(tcp: Tcp, tcb: Tcb, mssBytes: number): PathSearch {
   if (tcb.pathSearch === null) tcb.pathSearch = new PathSearch();
@@ -199,7 +206,9 @@ function openRange(tcp: Tcp, tcb: Tcb, pathSearch: PathSearch): void {
 /** What the peer, the link and the routers that have told leave room for. */
 function largestMtu(tcp: Tcp, tcb: Tcb): number {
   const pathMtu = tcb.path === null ? tcp.mtuBytes : tcb.path.mtuBytes;
-  return Math.min(tcb.peerMssBytes + IPV4_BYTES + TCP_BYTES, pathMtu, tcp.mtuBytes);
+  const { maxSegmentBytes } = tcb.options;
+  const peerMss = maxSegmentBytes === 0 ? tcb.peerMssBytes : Math.min(tcb.peerMssBytes, maxSegmentBytes);
+  return Math.min(peerMss + IPV4_BYTES + TCP_BYTES, pathMtu, tcp.mtuBytes);
 }
 
 /** Headers of a segment with text: those, and the options that each carries. */

@@ -31,12 +31,24 @@ export interface TcpSettings {
   /** RFC 9293 3.8.6.3: an acknowledgment may wait this long for data to ride on (at most 500 ms). */
   readonly delayedAckUs: number;
   /**
-   * Retransmissions of a SYN or SYN-ACK before the connection is given up. Differs: RFC 9293 3.8.3 asks for three minutes;
+   * Retransmissions of a SYN before the connection is given up. Differs: RFC 9293 3.8.3 asks for three minutes;
    * like Linux, six retransmissions make 127 seconds.
    */
   readonly synRetries: number;
-  /** Retransmissions of the same data before the connection is given up (R2). */
+  /** The same of a SYN-ACK (Linux: tcp_synack_retries). */
+  readonly synAckRetries: number;
+  /** Retransmissions of the same data, or window probes without an answer, before the connection is given up (R2; tcp_retries2). */
   readonly dataRetries: number;
+  /** The same once the application has closed both halves (Linux: tcp_orphan_retries). */
+  readonly orphanRetries: number;
+  /** Time-outs in a row from which on the next hop is doubted (R1; tcp_retries1, whose default is 3). */
+  readonly doubtRetries: number;
+  /** What a connection's user timeout is unless it has its own (Linux: TCP_USER_TIMEOUT); 0: `dataRetries` decides. */
+  readonly userTimeoutUs: number;
+  /** SYNs tell our user timeout, and the peer's is taken over, within the two limits (RFC 5482). */
+  readonly userTimeoutOption: boolean;
+  readonly leastUserTimeoutUs: number;
+  readonly mostUserTimeoutUs: number;
   /**
    * Search for the path's MTU by probes (RFC 4821, RFC 8899): 0 never, 1 once segments of full size have vanished without a word
    * (a black hole), 2 always. Differs: Linux's default is 0, with which a connection over a path that drops long packets and
@@ -108,7 +120,14 @@ export const DEFAULT_TCP_SETTINGS: TcpSettings = {
   maxRtoUs: 120_000_000,
   delayedAckUs: 40_000,
   synRetries: 6,
+  synAckRetries: 5,
   dataRetries: 15,
+  orphanRetries: 8,
+  doubtRetries: 2,
+  userTimeoutUs: 0,
+  userTimeoutOption: false,
+  leastUserTimeoutUs: 100_000_000,
+  mostUserTimeoutUs: 3_600_000_000,
   mtuProbing: 1,
   mtuBaseMssBytes: 1024,
   mtuFloorMssBytes: 512,

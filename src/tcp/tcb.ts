@@ -8,12 +8,14 @@
 import type { Path } from '../libos/path.ts';
 import type { CongestionControl, CongestionState } from './congestion/congestion.ts';
 import { newReno } from './congestion/newreno.ts';
+import { type ConnectionOptions, connectionOptionsOf } from './connection-options.ts';
 import type { Listener } from './listener.ts';
 import type { PathSearch } from './path-mtu-probing.ts';
 import type { ReceiveRing } from './receive-queue.ts';
 import type { SendRegion } from './send-queue.ts';
 import { NO_RANGE } from './sent-ranges.ts';
 import { type Seq, toSeq } from './sequence.ts';
+import { DEFAULT_TCP_SETTINGS } from './settings.ts';
 import { CLOSED } from './state.ts';
 import type { Tcp } from './tcp.ts';
 
@@ -30,6 +32,9 @@ export const EVENT_WRITABLE = 8;
  * was received has been read: an application that will not read it calls `close`.
  */
 export const EVENT_CLOSED = 16;
+
+/** What a TCB has before its connection begins. */
+const INITIAL_OPTIONS = connectionOptionsOf(DEFAULT_TCP_SETTINGS);
 
 // What the retransmission timer runs for.
 /** RFC 6298. */
@@ -90,6 +95,7 @@ export class Tcb {
   declare localPort: number;
   /** The listener it came from, null when we opened it. */
   declare listener: Listener | null;
+  declare options: ConnectionOptions;
   declare user: TcpUser | null;
   declare events: number;
   declare error: ConnectionError;
@@ -244,6 +250,8 @@ export class Tcb {
   declare congestionState: CongestionState | null;
   /** Retransmissions of the oldest segment since the peer last answered. */
   declare retries: number;
+  /** With `retries` above 0: when what the peer does not answer was sent (user-timeout.ts). */
+  declare unansweredSinceUs: number;
   /** A zero-window probe is due. */
   declare probeNow: boolean;
   /** A SYN, or SYN-ACK, is due. */
@@ -292,6 +300,7 @@ export class Tcb {
     this.localAddress = 0;
     this.localPort = 0;
     this.listener = null;
+    this.options = INITIAL_OPTIONS;
     this.user = null;
     this.events = 0;
     this.error = '';
@@ -389,6 +398,7 @@ export class Tcb {
     this.cwndLimited = false;
     this.congestion = newReno;
     this.retries = 0;
+    this.unansweredSinceUs = 0;
     this.probeNow = false;
     this.synNow = false;
     this.keepAliveNow = false;

@@ -20,6 +20,7 @@ import { TCP_ACK, TCP_RST } from '../wire/tcp.ts';
 import { Acknowledgment } from './acknowledgment.ts';
 import type { CongestionControl } from './congestion/congestion.ts';
 import { CONGESTION_CONTROLS } from './congestion/controls.ts';
+import { type ConnectionOptions, connectionOptionsOf } from './connection-options.ts';
 import { ConnectionTable, NOT_FOUND, timeWaitValue } from './connections.ts';
 import {
   ACTIVE_OPENS,
@@ -63,6 +64,8 @@ export class Tcp implements Transport {
   readonly mtuBytes: number;
   readonly features: DeviceFeatures;
   readonly settings: TcpSettings;
+  /** What connections begin with. */
+  readonly connectionOptions: ConnectionOptions;
   /** The device cuts super-frames, and is given them. */
   readonly superFrames: boolean;
   readonly counters = new Counters(TCP_COUNTER_NAMES);
@@ -108,6 +111,7 @@ export class Tcp implements Transport {
     const settings = { ...DEFAULT_TCP_SETTINGS, ...chosen };
     checkSettings(settings);
     this.settings = settings;
+    this.connectionOptions = connectionOptionsOf(settings);
     this.congestion = CONGESTION_CONTROLS[settings.congestion];
     this.stack = stack;
     this.bytes = stack.bytes;
@@ -333,6 +337,7 @@ export class Tcp implements Transport {
     tcb.localAddress = localAddress;
     tcb.localPort = localPort;
     tcb.path = this.paths.acquire(remoteAddress, localAddress) ?? null;
+    tcb.options = this.connectionOptions;
     tcb.rtoUs = this.settings.initialRtoUs;
     tcb.tsOffset = this.initialSequence.timestampOffset(localAddress, remoteAddress);
     tcb.rcvScale = this.receiveScale;

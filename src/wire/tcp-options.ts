@@ -26,6 +26,7 @@ export const MSS_BYTES = 4;
 export const WINDOW_SCALE_BYTES = 4;
 export const SACK_PERMITTED_BYTES = 4;
 export const TIMESTAMPS_BYTES = 12;
+export const USER_TIMEOUT_BYTES = 4;
 /** Of `writeSackBlocks`: this and `SACK_BLOCK_BYTES` for each block. */
 export const SACK_BYTES = 4;
 export const SACK_BLOCK_BYTES = 8;
