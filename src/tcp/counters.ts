@@ -18,6 +18,7 @@ const NAMES = [
   'resetsReceived',
   'challengeAcks',
   'repliesDropped',
+  'invalidNotAnswered',
   'activeOpens',
   'passiveOpens',
   'established',
@@ -127,3 +128,5 @@ export const FAST_OPENS_SUSPENDED = NAMES.indexOf('fastOpensSuspended');
 export const FAST_OPEN_BLACK_HOLES = NAMES.indexOf('fastOpenBlackHoles');
 /** User timeouts taken over from peers (RFC 5482). */
 export const USER_TIMEOUTS_ADOPTED = NAMES.indexOf('userTimeoutsAdopted');
+/** Segments that were not acceptable and got no answer, because one of the connection's had just had one. */
+export const INVALID_NOT_ANSWERED = NAMES.indexOf('invalidNotAnswered');

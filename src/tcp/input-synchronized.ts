@@ -11,7 +11,13 @@ import {
   DROP_TCP_SEQUENCE,
 } from '../wire/drop-reasons.ts';
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
-import { CHALLENGE_ACKS, DUPLICATE_SEGMENTS, OUT_OF_ORDER_SEGMENTS, RESETS_RECEIVED } from './counters.ts';
+import {
+  CHALLENGE_ACKS,
+  DUPLICATE_SEGMENTS,
+  INVALID_NOT_ANSWERED,
+  OUT_OF_ORDER_SEGMENTS,
+  RESETS_RECEIVED,
+} from './counters.ts';
 import { FAST_OPEN_ACCEPTED, fastOpenWasReset } from './fast-open.ts';
 import { releaseSynText } from './fast-open-client.ts';
 import { announcedMss } from './mss.ts';
@@ -57,9 +63,6 @@ const TS_RECENT_LIFETIME_US = 24 * 86_400 * 1_000_000;
 
 /** What a timestamp counts in. */
 const TS_TICK_US = 1000;
-
-/** The least time between two answers to segments without text that are not acceptable (Linux: tcp_invalid_ratelimit). */
-const UNACCEPTABLE_INTERVAL_US = 500_000;
 
 /** More duplicates than this in one turn tell the peer nothing new. */
 const MAX_DUPLICATE_ACKS = 32;
@@ -403,16 +406,25 @@ function acknowledgeSoon(tcp: Tcp, tcb: Tcb): void {
  * answered seldom, so that two ends out of step do not answer each other for ever.
  */
 function answerUnacceptable(tcp: Tcp, tcb: Tcb, segment: Segment): void {
-  if (segment.length === 0) {
-    if (tcp.nowUs - tcb.lastUnacceptableUs < UNACCEPTABLE_INTERVAL_US) return;
-    tcb.lastUnacceptableUs = tcp.nowUs;
-  }
-  acknowledgeNow(tcp, tcb);
+  if (segment.length > 0 || takeAnswer(tcp, tcb)) acknowledgeNow(tcp, tcb);
 }
 
-/** RFC 5961: an acknowledgment that lets a real peer show itself, and tells a forger nothing. */
+/** Takes the connection's leave to answer what is not acceptable; it is given once in a while. */
+function takeAnswer(tcp: Tcp, tcb: Tcb): boolean {
+  if (tcp.nowUs - tcb.lastUnacceptableUs < tcp.settings.invalidRateLimitUs) {
+    tcp.counters.increment(INVALID_NOT_ANSWERED);
+    return false;
+  }
+  tcb.lastUnacceptableUs = tcp.nowUs;
+  return true;
+}
+
+/**
+ * RFC 5961: an acknowledgment that lets a real peer show itself, and tells a forger nothing. Limited for each connection, so that
+ * one under attack does not use up what all have together (section 7; both limits are Linux's).
+ */
 function challenge(tcp: Tcp, tcb: Tcb): void {
-  if (!tcp.takeChallenge()) return;
+  if (!takeAnswer(tcp, tcb) || !tcp.takeChallenge()) return;
   tcp.counters.increment(CHALLENGE_ACKS);
   acknowledgeNow(tcp, tcb);
 }

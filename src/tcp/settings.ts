@@ -94,6 +94,8 @@ export interface TcpSettings {
   readonly keepAliveProbes: number;
   /** RFC 5961 section 10: challenge ACKs and resets for stray segments per second, on average. */
   readonly challengeAcksPerSecond: number;
+  /** The least time between two answers of one connection to segments that it does not accept (Linux: tcp_invalid_ratelimit). */
+  readonly invalidRateLimitUs: number;
   /** Acknowledgments wait for data to ride on, and the FIN rides on the last of it; off: each is a segment of its own, at once. */
   readonly packetMerging: boolean;
   /** Where the device cuts super-frames it is given them; off: a frame is a segment. */
@@ -146,6 +148,7 @@ export const DEFAULT_TCP_SETTINGS: TcpSettings = {
   keepAliveIntervalUs: 75_000_000,
   keepAliveProbes: 9,
   challengeAcksPerSecond: 1000,
+  invalidRateLimitUs: 500_000,
   packetMerging: true,
   superFrames: true,
   reuseRecords: true,

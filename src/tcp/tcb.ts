@@ -154,7 +154,7 @@ export class Tcb {
   declare ackDelayed: boolean;
   /** Out-of-order segments of this turn: each is owed an acknowledgment of its own (RFC 5681 4.2). */
   declare duplicateAcksOwed: number;
-  /** When a segment without text was last answered for being unacceptable. */
+  /** When an unacceptable segment (those without text) was last answered, or challenged. */
   declare lastUnacceptableUs: number;
 
   // What the application queued (send-queue.ts): bytes sndUna..sndEnd lie in regions, a FIN follows at sndEnd.
