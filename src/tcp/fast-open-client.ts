@@ -29,6 +29,7 @@ import { gatherRegions, releaseAcknowledged } from './send-queue.ts';
 import { seqAdd, seqDistance } from './sequence.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
+import { note } from './trace.ts';
 
 /** Left of a segment for the options of a SYN. */
 const OPTION_ROOM_BYTES = 40;
@@ -99,6 +100,7 @@ export function writeFastOpenOffer(tcp: Tcp, tcb: Tcb, at: number): number {
   const record = tcp.fastOpenServers.find(keyOf(tcp, tcb));
   if (record !== null && isSuspended(tcp, record)) {
     tcp.counters.increment(FAST_OPENS_SUSPENDED);
+    if (tcp.tracing) note(tcb, 'no Fast Open because it has failed with this server, RFC 7413 4.1.3');
     return at;
   }
   const mayGoWithout = (settings.fastOpen & FAST_OPEN_CLIENT_NO_COOKIE) !== 0;
@@ -138,6 +140,7 @@ export function fastOpenAnswered(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   const sentText = (tcb.fastOpen & FAST_OPEN_SENT_TEXT) !== 0;
   const isTextTaken = seqDistance(segment.ack, tcb.iss) > 1;
   const hasCookie = options.fastOpenBytes > 0;
+  if (tcp.tracing && sentText) note(tcb, `the SYN's text was ${isTextTaken ? '' : 'not '}taken, RFC 7413 4.2.1`);
   if (sentText) counters.increment(isTextTaken ? FAST_OPEN_TEXT_ACKNOWLEDGED : FAST_OPEN_TEXT_IGNORED);
   record.mssBytes = options.mss === 0 ? DEFAULT_MSS_BYTES : options.mss;
   if (hasCookie) {

@@ -19,6 +19,7 @@ import { seqAdd, seqDistance } from './sequence.ts';
 import { SYN_RECEIVED } from './state.ts';
 import { EVENT_READABLE, type Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
+import { note } from './trace.ts';
 
 // `TcpSettings.fastOpen`, bits of net.ipv4.tcp_fastopen.
 export const FAST_OPEN_CLIENT = 1;
@@ -172,6 +173,7 @@ function cookieIsGood(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
 /** The application has the connection from now on, and what came with the SYN; what it sends leaves behind the SYN-ACK. */
 function acceptEarly(tcp: Tcp, listener: Listener, tcb: Tcb, segment: Segment): void {
   tcp.counters.increment(FAST_OPENS_ACCEPTED);
+  if (tcp.tracing) note(tcb, `take ${segment.payloadBytes} bytes with the SYN, RFC 7413 4.2.2`);
   tcb.fastOpen |= FAST_OPEN_ACCEPTED | FAST_OPEN_PENDING;
   listener.fastOpens++;
   beginSending(tcp, tcb, false);

@@ -55,6 +55,7 @@ import {
 import { EVENT_PEER_CLOSED, EVENT_READABLE, EVENT_WRITABLE, RECOVERY, type Tcb, TIMER_REORDERING } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 import { startSlowTimer } from './timers.ts';
+import { note } from './trace.ts';
 import { userTimeoutArrives } from './user-timeout.ts';
 import { receiveWindow } from './window.ts';
 
@@ -426,5 +427,6 @@ function takeAnswer(tcp: Tcp, tcb: Tcb): boolean {
 function challenge(tcp: Tcp, tcb: Tcb): void {
   if (!takeAnswer(tcp, tcb) || !tcp.takeChallenge()) return;
   tcp.counters.increment(CHALLENGE_ACKS);
+  if (tcp.tracing) note(tcb, 'challenge ACK, RFC 5961');
   acknowledgeNow(tcp, tcb);
 }

@@ -37,6 +37,7 @@ import { SYN_RECEIVED, SYN_SENT } from './state.ts';
 import { probeSent } from './tail-loss-probe.ts';
 import { type Tcb, TIMER_TAIL_LOSS_PROBE } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
+import { note } from './trace.ts';
 import { writeUserTimeoutOption } from './user-timeout.ts';
 import { emptySegmentSeq, synWindowField } from './window.ts';
 
@@ -185,6 +186,7 @@ function outputProbe(tcp: Tcp, tcb: Tcb): boolean {
   }
   tcb.probeNow = false;
   tcp.counters.increment(WINDOW_PROBES);
+  if (tcp.tracing) note(tcb, `probe a window of ${tcb.sndWnd}, RFC 9293 3.8.6.1`);
   return true;
 }
 

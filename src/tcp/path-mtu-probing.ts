@@ -25,6 +25,7 @@ import { type Seq, seqAfterOrAt, seqBefore, seqDistance, toSeq } from './sequenc
 import { isSynchronized } from './state.ts';
 import { OPEN, type Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
+import { note } from './trace.ts';
 
 /** `probeBytes`: nothing is to leave until there is room for a probe. */
 export const PROBE_WAITS = -1;
@@ -72,17 +73,34 @@ export function detectBlackHole(tcp: Tcp, tcb: Tcb): void {
   const { settings, ranges } = tcp;
   const { pathSearch, mssBytes } = tcb;
   if (pathSearch !== null && pathSearch.suspectedMss > 0) pathSearch.timeouts++;
-  if (settings.mtuProbing < PROBE_AFTER_BLACK_HOLE || tcb.retries < settings.blackHoleRetries) return;
+  if (settings.mtuProbing < PROBE_AFTER_BLACK_HOLE || tcb.retries < retriesNeeded(tcp, tcb)) return;
   const head = tcb.sentHead;
   if (head === NO_RANGE || !isSynchronized(tcb.state)) return;
   const { mtuBaseMssBytes } = settings;
-  const smaller = pathSearch === null ? mtuBaseMssBytes : Math.min(mtuBaseMssBytes, mssBytes >> 1);
+  const isFirst = pathSearch === null || (pathSearch.suspectedMss === 0 && mssBytes > mtuBaseMssBytes);
+  const smaller = isFirst ? mtuBaseMssBytes : Math.min(mtuBaseMssBytes, mssBytes >> 1);
   const triedBytes = Math.max(settings.mtuFloorMssBytes, smaller);
-  // Of what is not longer than that, the size cannot be what is wrong.
-  if (Math.min(ranges.bytes(head), mssBytes) <= triedBytes) return;
+  // Of what is not longer than that, the size cannot be what is wrong; nor where something else of full size gets through.
+  if (Math.min(ranges.bytes(head), mssBytes) <= triedBytes || tcb.timedOutUs === Number.POSITIVE_INFINITY) return;
   const lowered = search(tcp, tcb, triedBytes);
   if (lowered.suspectedMss === 0) lowered.suspectedMss = mssBytes;
   tcp.counters.increment(MTU_BLACK_HOLES);
+  if (tcp.tracing) note(tcb, `segments of ${tcb.mssBytes} because longer ones vanish, RFC 4821 7.7`);
+}
+
+/** More time-outs are asked for where a black hole was suspected before, and was none. */
+function retriesNeeded(tcp: Tcp, tcb: Tcb): number {
+  const { blackHoleRetries } = tcp.settings;
+  const { pathSearch } = tcb;
+  if (pathSearch === null || pathSearch.suspectedMss > 0) return blackHoleRetries;
+  return blackHoleRetries * (pathSearch.patience / FIRST_PATIENCE);
+}
+
+/** A range has arrived between time-outs: if it is long, and was sent after the first of them, no black hole is to blame. */
+export function noteDeliveryAfterTimeout(tcp: Tcp, tcb: Tcb, range: number): void {
+  const { ranges } = tcp;
+  if (ranges.bytes(range) <= tcp.settings.mtuBaseMssBytes || ranges.sentUs(range) < tcb.timedOutUs) return;
+  tcb.timedOutUs = Number.POSITIVE_INFINITY;
 }
 
 /**
@@ -98,6 +116,7 @@ export function judgeBlackHole(tcp: Tcp, tcb: Tcb): void {
   pathSearch.timeouts = 0;
   pathSearch.patience *= 2;
   tcp.counters.increment(MTU_BLACK_HOLES_DENIED);
+  if (tcp.tracing) note(tcb, `segments of ${tcb.mssBytes} because short ones had vanished too`);
 }
 
 /**
@@ -132,6 +151,7 @@ export function probeHasLeft(tcp: Tcp, tcb: Tcb, start: Seq): void {
   pathSearch.probeStart = start;
   pathSearch.probeEnd = tcb.sndNxt;
   tcp.counters.increment(MTU_PROBES_SENT);
+  if (tcp.tracing) note(tcb, `probe the path with a packet of ${pathSearch.probeMtu}, RFC 4821 7.4`);
 }
 
 /** SND.UNA has advanced: a probe that it covers has arrived (RFC 4821 section 7.6.1). */
@@ -145,6 +165,7 @@ export function noteProbeArrival(tcp: Tcp, tcb: Tcb): void {
   limitToPath(tcb);
   keepOneSegment(tcb);
   tcp.counters.increment(MTU_PROBES_ARRIVED);
+  if (tcp.tracing) note(tcb, `segments of ${tcb.mssBytes} because the probe has arrived, RFC 4821 7.6.1`);
 }
 
 /**
@@ -171,6 +192,7 @@ export function isProbeLoss(tcp: Tcp, tcb: Tcb): boolean {
   }
   pathSearch.highMtu = probeMtu - 1;
   tcp.counters.increment(MTU_PROBES_LOST);
+  if (tcp.tracing) note(tcb, `the path takes no packet of ${probeMtu}, RFC 4821 7.6.2`);
   return true;
 }
 

@@ -20,6 +20,7 @@ import { SYN_RECEIVED, SYN_SENT } from './state.ts';
 import { probeHasRepaired } from './tail-loss-probe.ts';
 import { CWR, DISORDER, LOSS, OPEN, RECOVERY, type Tcb, TIMER_REORDERING } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
+import { LOST_BY_DUPLICATES, LOST_BY_MTU_PROBE, LOST_BY_PARTIAL_ACK, LOST_BY_ROUTER, note } from './trace.ts';
 
 const DUPLICATE_ACK_THRESHOLD = 3;
 
@@ -69,6 +70,7 @@ export function retransmitTimedOut(tcp: Tcp, tcb: Tcb): void {
     return;
   }
   tcp.counters.increment(TIMEOUTS);
+  if (tcp.tracing) note(tcb, `time-out ${tcb.retries}, the next in ${tcb.rtoUs / 1e6} s, RFC 6298 5.5`);
   forgetReneged(tcp, tcb);
   // RFC 5681 3.1: once a window of data, and not for what was sent again before.
   const isRepeated = tcb.recoveryState === LOSS && tcb.retries > 1;
@@ -178,6 +180,7 @@ function findLosses(tcp: Tcp, tcb: Tcb): void {
 /** RFC 4821 section 7.5: what was too long for the path goes again in segments that are not, and no window comes down. */
 function repairsProbe(tcp: Tcp, tcb: Tcb): boolean {
   if (tcb.pathSearch === null || !isProbeLoss(tcp, tcb)) return false;
+  tcb.lossReason = LOST_BY_MTU_PROBE;
   repairWithoutReduction(tcb);
   return true;
 }
@@ -193,7 +196,10 @@ function findLossesByDuplicates(tcp: Tcp, tcb: Tcb): number {
   const begins = tcb.recoveryState <= DISORDER && isThird && seqAfter(tcb.sndUna, tcb.recover);
   const isPartial = tcb.recoveryState === RECOVERY && tcp.acknowledgment.advancedBytes > 0;
   if (isPartial) tcb.partialAcks++;
-  if (begins || isPartial) markFirstLost(tcp, tcb);
+  if (begins || isPartial) {
+    tcb.lossReason = isPartial ? LOST_BY_PARTIAL_ACK : LOST_BY_DUPLICATES;
+    markFirstLost(tcp, tcb);
+  }
   return 0;
 }
 
@@ -213,6 +219,8 @@ export function beginRecovery(tcp: Tcp, tcb: Tcb, state: number): void {
     tcb.congestion.reduce(tcp, tcb, LOSS_DETECTED);
     beginReduction(tcb);
   }
+  if (tcp.tracing)
+    note(tcb, `${state === CWR ? 'reduce the window' : 'recovery'}: ssthresh ${tcb.ssthreshBytes}, RFC 6937`);
   tcb.recoveryState = state;
   tcb.recover = tcb.sndNxt;
   tcb.partialAcks = 0;
@@ -253,6 +261,7 @@ function undo(tcp: Tcp, tcb: Tcb): void {
   const { ranges } = tcp;
   if (!tcb.undoPossible) return;
   tcp.counters.increment(SPURIOUS_RECOVERIES);
+  if (tcp.tracing) note(tcb, 'undo the reduction: nothing was lost, RFC 5682, RFC 3522, RFC 3708');
   tcb.undoPossible = false;
   tcb.cwndBytes = Math.max(tcb.cwndBytes, tcb.undoCwndBytes);
   tcb.ssthreshBytes = Math.max(tcb.ssthreshBytes, tcb.undoSsthreshBytes);
@@ -275,6 +284,7 @@ export function retransmitEverything(tcp: Tcp, tcb: Tcb): void {
   for (let range = tcb.sentHead; range !== NO_RANGE; range = ranges.next(range)) {
     if (!ranges.isSacked(range)) ranges.markLost(tcb, range);
   }
+  tcb.lossReason = LOST_BY_ROUTER;
   repairWithoutReduction(tcb);
   tcp.wantOutput(tcb);
 }

@@ -1,6 +1,7 @@
 /** What an embedder may choose about TCP; every limit of the protocol code is named here, with its default. */
 
 import type { CongestionControlName } from './congestion/controls.ts';
+import type { Trace } from './trace.ts';
 
 export interface TcpSettings {
   /** Unread and out-of-order bytes a connection may hold; also what it advertises (a power of two, at most 1 GiB). */
@@ -63,7 +64,7 @@ export interface TcpSettings {
   readonly mtuProbeIntervalUs: number;
   /** A search ends when less than this is left of its range. */
   readonly mtuProbeThresholdBytes: number;
-  /** Time-outs in a row of a segment of full size from which on it is taken for a black hole's. */
+  /** Time-outs in a row of a segment of full size from which on it is taken for a black hole's (three retransmissions in vain: R1). */
   readonly blackHoleRetries: number;
   /** A listener whose backlog is full answers SYNs with cookies (RFC 4987 3.6); off: it drops them. */
   readonly synCookies: boolean;
@@ -96,6 +97,8 @@ export interface TcpSettings {
   readonly challengeAcksPerSecond: number;
   /** The least time between two answers of one connection to segments that it does not accept (Linux: tcp_invalid_ratelimit). */
   readonly invalidRateLimitUs: number;
+  /** Is told why the connections do what they do (trace.ts); null: nobody is, and nothing is put into words. */
+  readonly trace: Trace | null;
   /** Acknowledgments wait for data to ride on, and the FIN rides on the last of it; off: each is a segment of its own, at once. */
   readonly packetMerging: boolean;
   /** Where the device cuts super-frames it is given them; off: a frame is a segment. */
@@ -135,7 +138,7 @@ export const DEFAULT_TCP_SETTINGS: TcpSettings = {
   mtuFloorMssBytes: 512,
   mtuProbeIntervalUs: 600_000_000,
   mtuProbeThresholdBytes: 8,
-  blackHoleRetries: 3,
+  blackHoleRetries: 4,
   synCookies: true,
   fastOpen: 3,
   fastOpenCookieUs: 86_400_000_000,
@@ -149,6 +152,7 @@ export const DEFAULT_TCP_SETTINGS: TcpSettings = {
   keepAliveProbes: 9,
   challengeAcksPerSecond: 1000,
   invalidRateLimitUs: 500_000,
+  trace: null,
   packetMerging: true,
   superFrames: true,
   reuseRecords: true,

@@ -203,6 +203,8 @@ export class Tcb {
   /** Without SACK: what the duplicate acknowledgments say has left the network (RFC 5681 3.2). */
   declare duplicateAcks: number;
   declare duplicateBytes: number;
+  /** Why what was last found lost was (trace.ts). */
+  declare lossReason: number;
   /** Partial acknowledgments of this recovery. */
   declare partialAcks: number;
 
@@ -252,6 +254,8 @@ export class Tcb {
   declare retries: number;
   /** With `retries` above 0: when what the peer does not answer was sent (user-timeout.ts). */
   declare unansweredSinceUs: number;
+  /** And the first time-out; Infinity once something of full size, sent since, has arrived all the same (path-mtu-probing.ts). */
+  declare timedOutUs: number;
   /** A zero-window probe is due. */
   declare probeNow: boolean;
   /** A SYN, or SYN-ACK, is due. */
@@ -365,6 +369,7 @@ export class Tcb {
     this.retransmittedBytes = 0;
     this.duplicateAcks = 0;
     this.duplicateBytes = 0;
+    this.lossReason = 0;
     this.partialAcks = 0;
     this.rackUs = 0;
     this.rackEnd = zero;
@@ -399,6 +404,7 @@ export class Tcb {
     this.congestion = newReno;
     this.retries = 0;
     this.unansweredSinceUs = 0;
+    this.timedOutUs = 0;
     this.probeNow = false;
     this.synNow = false;
     this.keepAliveNow = false;

@@ -64,6 +64,8 @@ export class Tcp implements Transport {
   readonly mtuBytes: number;
   readonly features: DeviceFeatures;
   readonly settings: TcpSettings;
+  /** Somebody wants to know of decisions. */
+  readonly tracing: boolean;
   /** What connections begin with. */
   readonly connectionOptions: ConnectionOptions;
   /** The device cuts super-frames, and is given them. */
@@ -111,6 +113,7 @@ export class Tcp implements Transport {
     const settings = { ...DEFAULT_TCP_SETTINGS, ...chosen };
     checkSettings(settings);
     this.settings = settings;
+    this.tracing = settings.trace !== null;
     this.connectionOptions = connectionOptionsOf(settings);
     this.congestion = CONGESTION_CONTROLS[settings.congestion];
     this.stack = stack;

@@ -12,6 +12,7 @@ import { seqDistance } from './sequence.ts';
 import { CLOSED, ESTABLISHED, FIN_WAIT_2, SYN_RECEIVED, SYN_SENT } from './state.ts';
 import { type Tcb, TIMER_REORDERING, TIMER_TAIL_LOSS_PROBE } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
+import { note } from './trace.ts';
 import { isUserTimeoutOver, noteUnanswered } from './user-timeout.ts';
 
 /** Starts the slow timer of a synchronized connection: keep-alive, or the wait for the peer's FIN. */
@@ -54,6 +55,7 @@ function mayTryAgain(tcp: Tcp, tcb: Tcb): boolean {
   if (tcb.retries === 1) noteUnanswered(tcp, tcb, isPersisting(tcb));
   if (isHopeless(tcp, tcb)) {
     tcp.counters.increment(CONNECTIONS_TIMED_OUT);
+    if (tcp.tracing) note(tcb, `give up after ${tcb.retries} attempts, RFC 9293 3.8.3`);
     tcp.abort(tcb, 'ETIMEDOUT');
     return false;
   }
@@ -104,6 +106,7 @@ function keepAlive(tcp: Tcp, tcb: Tcb): void {
   const isOver = userTimeoutUs > 0 ? sent > 0 && idleUs >= userTimeoutUs : sent >= keepAliveProbes;
   if (isOver) {
     tcp.counters.increment(CONNECTIONS_TIMED_OUT);
+    if (tcp.tracing) note(tcb, `give up: ${sent} keep-alive probes without an answer, RFC 9293 3.8.4`);
     tcp.abort(tcb, 'ETIMEDOUT');
     return;
   }

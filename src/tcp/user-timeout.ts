@@ -21,6 +21,7 @@ const VALUE_MASK = 0x7fff;
 
 /** The retransmission timer has expired for the first time in a row: since when does the peer not answer? */
 export function noteUnanswered(tcp: Tcp, tcb: Tcb, isPersisting: boolean): void {
+  tcb.timedOutUs = tcp.nowUs;
   if (isPersisting) tcb.unansweredSinceUs = tcp.nowUs;
   else tcb.unansweredSinceUs = tcb.sentHead === NO_RANGE ? tcb.lastSentUs : tcp.ranges.sentUs(tcb.sentHead);
 }

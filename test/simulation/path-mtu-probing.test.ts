@@ -38,13 +38,13 @@ function open(world: RawWorld): Connected {
   return world.accept({ syn: { sackPermitted: true }, windowScale: 10, window: 60_000 });
 }
 
-simulate('segments of full size that vanish get smaller from the third time-out on', (t, world) => {
+simulate('segments of full size that vanish get smaller from the fourth time-out on', (t, world) => {
   const { peer, user, tcb } = open(world);
   world.call(() => user.send(tcb, 4 * MSS));
   t.deepEqual(sizes(peer.takeAll()), [MSS, MSS, MSS, MSS]);
   world.runUntil(() => counter(world, 'mtuBlackHoles') === 1, 60 * SECOND);
   world.settle();
-  t.is(tcb.retries, 3);
+  t.is(tcb.retries, 4);
   t.is(sizes(peer.takeAll()).at(-1), BASE);
   t.is(tcb.mssBytes, BASE);
   world.runUntil(() => counter(world, 'mtuBlackHoles') === 2, 60 * SECOND);
@@ -60,7 +60,7 @@ simulate('segments of full size that vanish get smaller from the third time-out 
 simulate('after an outage, in which short segments have vanished too, segments are what they were', (t, world) => {
   const { peer, user, tcb } = open(world);
   world.call(() => user.send(tcb, 4 * MSS));
-  world.runUntil(() => tcb.retries === 6, 600 * SECOND);
+  world.runUntil(() => tcb.retries === 7, 600 * SECOND);
   t.is(tcb.mssBytes, 512);
   world.settle();
   t.is(sizes(peer.takeAll()).at(-1), 512);
