@@ -100,6 +100,8 @@ export interface SimLink {
   readonly faults: Readonly<Record<SimDirection, Faults>>;
   /** From now on IP packets longer than this vanish, in both directions or one: a path with a smaller MTU that tells nobody. */
   setMtu(mtuBytes: number, direction?: SimDirection): void;
+  /** Changes the rate of one direction; what is queued already leaves as it would have. */
+  setRate(direction: SimDirection, bitsPerSecond: number): void;
   /** Bytes of buffers that hold frames on their way or in an inbox: 0 when nothing has leaked. */
   inFlightBytes(): number;
 }
@@ -131,6 +133,7 @@ export function createSimLink(options: SimLinkOptions): SimLink {
       if (direction !== 'bToA') aToB.mtuBytes = mtuBytes;
       if (direction !== 'aToB') bToA.mtuBytes = mtuBytes;
     },
+    setRate: (direction, bitsPerSecond) => (direction === 'aToB' ? aToB : bToA).setRate(bitsPerSecond),
     inFlightBytes: () => pool.inUseBytes,
   };
 }
@@ -143,7 +146,7 @@ class Wire {
   private readonly clock: VirtualClock;
   private readonly pool: FramePool;
   private readonly delayUs: number;
-  private readonly usPerByte: number;
+  private usPerByte = 0;
   private readonly queue: DepartureQueue;
   private readonly observe: FrameObserver | null;
   private readonly deliver: (flight: Flight) => void;
@@ -160,13 +163,11 @@ class Wire {
     seed: number,
     target: SimDevice,
   ) {
-    const bitsPerSecond = wire.bitsPerSecond ?? Number.POSITIVE_INFINITY;
-    if (!(bitsPerSecond > 0)) throw new RangeError(`${bitsPerSecond} bits a second: must be positive`);
+    this.setRate(wire.bitsPerSecond ?? Number.POSITIVE_INFINITY);
     this.direction = direction;
     this.clock = link.clock;
     this.pool = pool;
     this.delayUs = wire.delayUs ?? 0;
-    this.usPerByte = 8e6 / bitsPerSecond;
     this.queue = new DepartureQueue(
       wire.queueFrames ?? DEFAULT_QUEUE_FRAMES,
       wire.queueBytes ?? Number.POSITIVE_INFINITY,
@@ -177,6 +178,12 @@ class Wire {
       if (target.accept(flight)) this.counters.delivered++;
       else this.counters.inboxDrops++;
     };
+  }
+
+  /** Throws `RangeError` unless the rate is positive. */
+  setRate(bitsPerSecond: number): void {
+    if (!(bitsPerSecond > 0)) throw new RangeError(`${bitsPerSecond} bits a second: must be positive`);
+    this.usPerByte = 8e6 / bitsPerSecond;
   }
 
   /** Takes a frame from the device's memory. */

@@ -54,6 +54,8 @@ const NAMES = [
   'fastOpenTextIgnored',
   'fastOpensSuspended',
   'fastOpenBlackHoles',
+  'congestionMarks',
+  'congestionEchoes',
 ] as const;
 
 export type TcpCounterName = (typeof NAMES)[number];
@@ -130,3 +132,6 @@ export const FAST_OPEN_BLACK_HOLES = NAMES.indexOf('fastOpenBlackHoles');
 export const USER_TIMEOUTS_ADOPTED = NAMES.indexOf('userTimeoutsAdopted');
 /** Segments that were not acceptable and got no answer, because one of the connection's had just had one. */
 export const INVALID_NOT_ANSWERED = NAMES.indexOf('invalidNotAnswered');
+/** Segments that arrived marked for congestion; acknowledgments that told us of marks on ours (RFC 3168). */
+export const CONGESTION_MARKS = NAMES.indexOf('congestionMarks');
+export const CONGESTION_ECHOES = NAMES.indexOf('congestionEchoes');

@@ -16,6 +16,7 @@ export interface TcpInfo {
   readonly congestionControl: string;
   /** Options in force (RFC 2018, RFC 7323). */
   readonly sack: boolean;
+  readonly ecn: boolean;
   readonly timestamps: boolean;
   readonly sendScale: number;
   readonly receiveScale: number;
@@ -51,6 +52,9 @@ export interface TcpInfo {
   readonly deliveredBytes: number;
   readonly ackedBytes: number;
   readonly receivedBytes: number;
+  /** Bytes a second: at which what was sent last arrived, and at which more is sent, 0 where nothing holds it back. */
+  readonly deliveryBytesPerSecond: number;
+  readonly pacingBytesPerSecond: number;
   readonly limitedBy: LimitedBy;
 }
 
@@ -64,6 +68,7 @@ export function tcpInfo(connection: Tcb): TcpInfo {
     recovery: RECOVERY_NAMES[connection.recoveryState] ?? '',
     congestionControl: connection.congestion.name,
     sack: connection.sack,
+    ecn: connection.ecn,
     timestamps: connection.timestamps,
     sendScale: connection.sndScale,
     receiveScale: connection.rcvScale,
@@ -90,6 +95,8 @@ export function tcpInfo(connection: Tcb): TcpInfo {
     deliveredBytes: connection.deliveredBytes,
     ackedBytes: connection.ackedBytes,
     receivedBytes: connection.consumedBytes + unreadBytes(connection),
+    deliveryBytesPerSecond: connection.deliveryBytesPerSecond,
+    pacingBytesPerSecond: connection.pacingBytesPerSecond,
     limitedBy: limitOf(connection, unsent),
   };
 }

@@ -10,9 +10,11 @@ import {
   DROP_TCP_RST,
   DROP_TCP_SEQUENCE,
 } from '../wire/drop-reasons.ts';
-import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
+import { ECN_CE } from '../wire/ipv4.ts';
+import { TCP_ACK, TCP_CWR, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
 import {
   CHALLENGE_ACKS,
+  CONGESTION_MARKS,
   DUPLICATE_SEGMENTS,
   INVALID_NOT_ANSWERED,
   OUT_OF_ORDER_SEGMENTS,
@@ -307,6 +309,7 @@ function finAcknowledged(tcp: Tcp, tcb: Tcb): boolean {
 /** Seventh, the segment text, and eighth, the FIN bit. */
 export function processText(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   if (segment.length === 0 || !mayReceive(tcb.state)) return;
+  if (tcb.ecn && segment.payloadBytes > 0) noteCongestionMark(tcp, tcb, segment);
   let seq = segment.seq;
   let at = segment.payloadAt;
   let length = segment.payloadBytes;
@@ -335,6 +338,19 @@ export function processText(tcp: Tcp, tcb: Tcb, segment: Segment): void {
     if (seqAfterOrAt(tcb.rcvNxt, tcb.peerFin)) finReached(tcp, tcb);
     else if (fin) acknowledgeNow(tcp, tcb);
   }
+}
+
+/** RFC 3168 6.1.3: what is marked is told to the peer until it has reacted; that its window may be small by then is no reason to wait. */
+function noteCongestionMark(tcp: Tcp, tcb: Tcb, segment: Segment): void {
+  if ((segment.flags & TCP_CWR) !== 0) {
+    tcb.ecnEchoOwed = false;
+    acknowledgeNow(tcp, tcb);
+  }
+  if (segment.ecn !== ECN_CE) return;
+  tcp.counters.increment(CONGESTION_MARKS);
+  if (tcb.ecnEchoOwed) return;
+  tcb.ecnEchoOwed = true;
+  acknowledgeNow(tcp, tcb);
 }
 
 function acceptText(tcp: Tcp, tcb: Tcb, seq: Seq, at: number, length: number): void {

@@ -6,7 +6,7 @@
  */
 import type { Bytes } from '../wire/bytes.ts';
 import { PROTOCOL_TCP } from '../wire/ipv4.ts';
-import { setTcp, TCP_ACK, TCP_BYTES, TCP_SYN } from '../wire/tcp.ts';
+import { setTcp, TCP_ACK, TCP_BYTES, TCP_CWR, TCP_ECE, TCP_SYN } from '../wire/tcp.ts';
 import {
   writeMss,
   writeSackPermitted,
@@ -24,9 +24,11 @@ import {
   segmentEndAfter,
 } from './build.ts';
 import { KEEP_ALIVE_PROBES, PAYLOAD_BYTES_SENT, SEGMENTS_SENT, WINDOW_PROBES } from './counters.ts';
+import { noteIfAppLimited } from './delivery-rate.ts';
 import { outputEarly, writeOwedCookie } from './fast-open.ts';
 import { gatherSynText, writeFastOpenOffer } from './fast-open-client.ts';
 import { announcedMss, connectionMss, segmentBytes } from './mss.ts';
+import { isPacedBack, notePaced } from './pacing.ts';
 import { PROBE_WAITS, probeBytes, probeHasLeft } from './path-mtu-probing.ts';
 import { flightBytes, pipeBytes } from './pipe.ts';
 import { NO_WINDOW_SCALE } from './replies.ts';
@@ -40,6 +42,7 @@ import type { Tcp } from './tcp.ts';
 import { note } from './trace.ts';
 import { writeUserTimeoutOption } from './user-timeout.ts';
 import { emptySegmentSeq, synWindowField } from './window.ts';
+import { validateAfterIdle } from './window-validation.ts';
 
 /** RFC 9293 3.1: what the data offset can tell. */
 const MAX_TCP_HEADER_BYTES = 60;
@@ -82,6 +85,7 @@ function finishOutput(tcp: Tcp, tcb: Tcb): boolean {
     tcp.timers.scheduleAfter(tcb.delayedAckTimer, tcp.settings.delayedAckUs);
   }
   noteWindowUse(tcb);
+  noteIfAppLimited(tcb);
   const waiting = seqDistance(tcb.sndEnd, tcb.sndNxt) > 0 || (tcb.finQueued && tcb.sndNxt === tcb.sndEnd);
   if (waiting && tcb.sndNxt === tcb.sndUna && !tcp.timers.isArmed(tcb.retransmitTimer)) startPersistTimer(tcp, tcb);
   return true;
@@ -95,11 +99,13 @@ function sendableBytes(tcp: Tcp, tcb: Tcb): number {
   const unsent = seqDistance(tcb.sndEnd, tcb.sndNxt);
   if (unsent < 0 || (unsent === 0 && !tcb.finQueued)) return -1;
   const flight = seqDistance(tcb.sndNxt, tcb.sndUna);
-  if (flight === 0) restartAfterIdle(tcp, tcb);
+  const { model } = tcb.congestion;
+  if (model !== null) model.transmits(tcp, tcb);
+  else if (flight === 0) validateAfterIdle(tcp, tcb);
   // A FIN takes a sequence number of the peer's window and nothing of the network's.
   if (unsent === 0) return tcb.sndWnd > flight ? 0 : -1;
   const room = Math.min(tcb.sndWnd - flight, tcb.cwndBytes - pipeBytes(tcb));
-  if (room <= 0) return -1;
+  if (room <= 0 || isPacedBack(tcp, tcb)) return -1;
   let length = Math.min(unsent, room, largestSegment(tcp, tcb));
   if (length === unsent) return length;
   const full = segmentBytes(tcb);
@@ -108,13 +114,7 @@ function sendableBytes(tcp: Tcp, tcb: Tcb): number {
   return length;
 }
 
-/** RFC 5681 4.1: after an idle time-out the congestion window starts over. */
-function restartAfterIdle(tcp: Tcp, tcb: Tcb): void {
-  if (tcp.nowUs - tcb.lastSentUs <= tcb.rtoUs) return;
-  tcb.cwndBytes = Math.min(tcb.cwndBytes, tcp.settings.initialWindowSegments * tcb.mssBytes);
-}
-
-/** What of the congestion window is used, over a window of data (RFC 7661 section 4.3, as Linux keeps it). */
+/** What of the congestion window is used, over a window of data (as Linux keeps it, is_cwnd_limited and max_packets_out). */
 function noteWindowUse(tcb: Tcb): void {
   const pipe = pipeBytes(tcb);
   const room = tcb.cwndBytes - pipe;
@@ -137,6 +137,7 @@ function outputData(tcp: Tcp, tcb: Tcb, limit: number): boolean {
   tcb.sndNxt = segmentEndAfter(tcp, tcb, seq, length, finFits);
   tcp.ranges.append(tcb, seq, tcb.sndNxt);
   tcb.prrOutBytes += length;
+  notePaced(tcp, tcb, length);
   tcb.lastSentUs = tcp.nowUs;
   const isTimed = tcp.timers.isArmed(tcb.retransmitTimer) && !isPersisting(tcb);
   // The probe counts from the last transmission (RFC 8985 7.2), the time-out from the first (RFC 6298 5.1).
@@ -227,7 +228,7 @@ function outputSyn(tcp: Tcp, tcb: Tcb): boolean {
   next = writeUserTimeoutOption(tcp, tcb, bytes, next, tcpAt + MAX_TCP_HEADER_BYTES);
   const text = isAnswer || tcb.fastOpen === 0 ? 0 : gatherSynText(tcp, tcb);
   const headerBytes = next - tcpAt;
-  const flags = isAnswer ? TCP_SYN | TCP_ACK : TCP_SYN;
+  const flags = isAnswer ? synAckFlags(tcb) : synFlags(tcp, tcb);
   const ack = isAnswer ? seqBits(tcb.rcvNxt) : 0;
   setTcp(bytes, tcpAt, tcb.localPort, tcb.remotePort, seqBits(tcb.iss), ack, headerBytes, flags, synWindowField(tcp));
   finishSegment(tcp, tcb, at, headerBytes, seqAdd(tcb.iss, 1), text);
@@ -251,6 +252,16 @@ function acknowledgedBySyn(tcp: Tcp, tcb: Tcb): void {
   if (!tcb.ackDelayed) return;
   tcb.ackDelayed = false;
   tcp.timers.cancel(tcb.delayedAckTimer);
+}
+
+/** RFC 3168 6.1.1: ECN is offered once; a SYN that was lost may have been for that (6.1.1.1). */
+function synFlags(tcp: Tcp, tcb: Tcb): number {
+  tcb.ecn = tcp.settings.ecn === 'offer' && tcb.retries === 0;
+  return tcb.ecn ? TCP_SYN | TCP_ECE | TCP_CWR : TCP_SYN;
+}
+
+function synAckFlags(tcb: Tcb): number {
+  return tcb.ecn ? TCP_SYN | TCP_ACK | TCP_ECE : TCP_SYN | TCP_ACK;
 }
 
 /** Timestamps on a SYN, with SACK permitted where Linux has it. */

@@ -88,7 +88,7 @@ export function detectLosses(tcp: Tcp, tcb: Tcb): number {
     if (sentUs > tcb.rackUs || (sentUs === tcb.rackUs && seqAfterOrAt(ranges.end(range), tcb.rackEnd))) continue;
     const leftUs = patienceUs - (tcp.nowUs - sentUs);
     if (leftUs <= 0) {
-      ranges.markLost(tcb, range);
+      markLost(tcp, tcb, range);
       tcb.lossReason = LOST_BY_RACK;
     } else if (leftUs > waitUs) waitUs = leftUs;
   }
@@ -103,6 +103,14 @@ export function markTimedOut(tcp: Tcp, tcb: Tcb): void {
   for (let range = tcb.sentHead; range !== NO_RANGE; range = ranges.next(range)) {
     if (ranges.isSacked(range)) continue;
     const isOld = !tcb.sack || tcb.rackRttUs === 0 || tcp.nowUs - ranges.sentUs(range) >= patienceUs;
-    if (range === tcb.sentHead || isOld) ranges.markLost(tcb, range);
+    if (range === tcb.sentHead || isOld) markLost(tcp, tcb, range);
   }
+}
+
+/** A range is taken for lost; a model of the path is told. */
+export function markLost(tcp: Tcp, tcb: Tcb, range: number): void {
+  if (tcp.ranges.isDue(range)) return;
+  tcp.ranges.markLost(tcb, range);
+  const { model } = tcb.congestion;
+  if (model !== null) model.lost(tcp, tcb, range);
 }
