@@ -61,7 +61,7 @@ export function outputConnection(tcp: Tcp, tcb: Tcb): boolean {
   if (tcb.lostBytes > 0 && !tcb.frtoHolds && !outputRetransmissions(tcp, tcb)) return false;
   if (tcb.tlpNow && !outputLossProbe(tcp, tcb)) return false;
   if (tcb.probeNow && !outputProbe(tcp, tcb)) return false;
-  if (tcb.pathSearch !== null) {
+  if (tcb.pathSearch !== null && !isPacedBack(tcp, tcb)) {
     const bytes = probeBytes(tcp, tcb);
     if (bytes === PROBE_WAITS) return finishOutput(tcp, tcb);
     if (bytes > 0 && !outputPathProbe(tcp, tcb, bytes)) return false;
