@@ -16,6 +16,7 @@ import {
   SYN_COOKIES_SENT,
   SYNS_REFUSED_FOR_MEMORY,
 } from './counters.ts';
+import { fastOpenArrives } from './fast-open.ts';
 import { setIss } from './initial-sequence.ts';
 import { synchronizedArrives } from './input-synchronized.ts';
 import type { Listener } from './listener.ts';
@@ -53,7 +54,7 @@ export function listenArrives(tcp: Tcp, listener: Listener, segment: Segment): v
 
 /**
  * Makes a connection in SYN-RECEIVED. `oldSndNxt` is where an incarnation in TIME-WAIT had come to, null without one.
- * Text on the SYN is left for the peer to send again; RFC 9293 lets it wait for ESTABLISHED.
+ * Text on the SYN is left for the peer to send again, but for Fast Open's; RFC 9293 lets it wait for ESTABLISHED.
  */
 export function openFromSyn(tcp: Tcp, listener: Listener, segment: Segment, oldSndNxt: Seq | null): void {
   if (tcp.receiveQueues.isExhausted) {
@@ -77,6 +78,7 @@ export function openFromSyn(tcp: Tcp, listener: Listener, segment: Segment, oldS
   }
   tcp.counters.increment(PASSIVE_OPENS);
   tcb.listener = listener;
+  tcb.options = listener.connectionOptions;
   listener.halfOpen++;
   tcb.lastReceivedUs = tcp.nowUs;
   if (oldSndNxt === null) tcp.initialSequence.choose(tcb, tcp.nowUs);
@@ -89,6 +91,7 @@ export function openFromSyn(tcp: Tcp, listener: Listener, segment: Segment, oldS
     return;
   }
   tcb.synNow = true;
+  fastOpenArrives(tcp, listener, tcb, segment);
   tcp.wantOutput(tcb);
 }
 
@@ -138,6 +141,7 @@ function openFromCookie(tcp: Tcp, listener: Listener, segment: Segment): boolean
   tcp.counters.increment(PASSIVE_OPENS);
   tcp.counters.increment(SYN_COOKIES_ACCEPTED);
   tcb.listener = listener;
+  tcb.options = listener.connectionOptions;
   listener.halfOpen++;
   tcb.lastReceivedUs = tcp.nowUs;
   setIss(tcb, seqAdd(segment.ack, -1));

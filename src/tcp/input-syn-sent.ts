@@ -2,6 +2,7 @@
 import { DROP_TCP_ACK, DROP_TCP_FLAGS } from '../wire/drop-reasons.ts';
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
 import { RESETS_RECEIVED } from './counters.ts';
+import { fastOpenAnswered, releaseSynText } from './fast-open-client.ts';
 import { processText } from './input-synchronized.ts';
 import { acceptSyn, establish } from './open.ts';
 import { stopRetransmitTimer } from './retransmission-timer.ts';
@@ -46,9 +47,11 @@ export function synSentArrives(tcp: Tcp, tcb: Tcb, segment: Segment): void {
     tcp.wantOutput(tcb);
     return;
   }
+  if (tcb.fastOpen !== 0) fastOpenAnswered(tcp, tcb, segment);
   tcb.sndUna = segment.ack;
   tcb.sndNxt = segment.ack;
   tcb.sndWl2 = segment.ack;
+  releaseSynText(tcp, tcb);
   sampleFromSyn(tcp, tcb, segment);
   stopRetransmitTimer(tcp, tcb);
   tcb.ackNow = true;

@@ -18,9 +18,12 @@ import {
   CHALLENGE_ACKS,
   CONGESTION_MARKS,
   DUPLICATE_SEGMENTS,
+  INVALID_NOT_ANSWERED,
   OUT_OF_ORDER_SEGMENTS,
   RESETS_RECEIVED,
 } from './counters.ts';
+import { FAST_OPEN_ACCEPTED, fastOpenWasReset } from './fast-open.ts';
+import { releaseSynText } from './fast-open-client.ts';
 import { announcedMss } from './mss.ts';
 import { establish } from './open.ts';
 import { flightBytes } from './pipe.ts';
@@ -31,6 +34,7 @@ import { reportDuplicate } from './sack-blocks.ts';
 import { type Segment, segmentEnd } from './segment.ts';
 import { releaseAcknowledged } from './send-queue.ts';
 import { noteRoom } from './send-tuning.ts';
+import { NO_RANGE } from './sent-ranges.ts';
 import {
   type Seq,
   seqAdd,
@@ -39,7 +43,6 @@ import {
   seqBefore,
   seqBeforeOrAt,
   seqDistance,
-  seqMax,
   seqMin,
   toSeq,
 } from './sequence.ts';
@@ -57,6 +60,8 @@ import {
 import { EVENT_PEER_CLOSED, EVENT_READABLE, RECOVERY, type Tcb, TIMER_REORDERING } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 import { startSlowTimer } from './timers.ts';
+import { note } from './trace.ts';
+import { userTimeoutArrives } from './user-timeout.ts';
 import { receiveWindow } from './window.ts';
 
 /** RFC 7323 5.5: a connection idle for longer than this has outlived its recent timestamp. */
@@ -64,9 +69,6 @@ const TS_RECENT_LIFETIME_US = 24 * 86_400 * 1_000_000;
 
 /** What a timestamp counts in. */
 const TS_TICK_US = 1000;
-
-/** The least time between two answers to segments without text that are not acceptable (Linux: tcp_invalid_ratelimit). */
-const UNACCEPTABLE_INTERVAL_US = 500_000;
 
 /** More duplicates than this in one turn tell the peer nothing new. */
 const MAX_DUPLICATE_ACKS = 32;
@@ -86,6 +88,7 @@ export function synchronizedArrives(tcp: Tcp, tcb: Tcb, segment: Segment): void 
     return;
   }
   if (!processAck(tcp, tcb, segment)) return; // fifth
+  if (segment.options.userTimeout > 0) userTimeoutArrives(tcp, tcb, segment);
   // Sixth, the URG bit: urgent text is text, delivered in its place (RFC 6093 asks for no more).
   processText(tcp, tcb, segment); // seventh and eighth
 }
@@ -184,7 +187,11 @@ function processReset(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   tcp.counters.increment(RESETS_RECEIVED);
   const allDelivered = seqDistance(tcb.sndEnd, tcb.sndUna) <= 0;
   if (allDelivered && (tcb.state === CLOSING || tcb.state === LAST_ACK)) tcp.finish(tcb, '');
-  else tcp.finish(tcb, tcb.state === SYN_RECEIVED ? 'ECONNREFUSED' : 'ECONNRESET');
+  else {
+    fastOpenWasReset(tcp, tcb);
+    const isRefused = tcb.state === SYN_RECEIVED && (tcb.fastOpen & FAST_OPEN_ACCEPTED) === 0;
+    tcp.finish(tcb, isRefused ? 'ECONNREFUSED' : 'ECONNRESET');
+  }
 }
 
 /** Fifth, the ACK field. False: the segment is dropped, or the connection is over. */
@@ -207,7 +214,8 @@ function processAck(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
     }
     updateSendWindow(tcb, segment);
     acknowledgeSyn(tcp, tcb, segment);
-    return true;
+    // With Fast Open there may be more to acknowledge than the SYN.
+    if (tcb.state < ESTABLISHED || !seqAfter(ack, tcb.sndUna)) return true;
   }
   if (!isPlausibleAck(tcb, ack)) {
     tcp.drops.increment(DROP_TCP_ACK);
@@ -235,12 +243,19 @@ export function isPlausibleAck(tcb: Tcb, ack: Seq): boolean {
 
 /** SYN-RECEIVED: our SYN is acknowledged. */
 function acknowledgeSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
-  tcb.sndUna = segment.ack;
-  tcb.sndNxt = seqMax(tcb.sndNxt, segment.ack);
+  if (tcb.sentHead === NO_RANGE) {
+    tcb.sndUna = segment.ack;
+    tcb.sndNxt = segment.ack;
+    releaseSynText(tcp, tcb);
+  } else {
+    // Fast Open: what left behind the SYN-ACK is acknowledged like anything else.
+    tcb.sndUna = seqAdd(tcb.iss, 1);
+  }
   sampleFromSyn(tcp, tcb, segment);
   stopRetransmitTimer(tcp, tcb);
   tcb.synNow = false;
   establish(tcp, tcb);
+  if (flightBytes(tcb) > 0 && tcb.state >= ESTABLISHED) startRetransmitTimer(tcp, tcb);
 }
 
 /** SND.WND from the segment, unless an older one is overtaken (RFC 9293: the SND.WL1 and SND.WL2 test). */
@@ -413,16 +428,26 @@ function acknowledgeSoon(tcp: Tcp, tcb: Tcb): void {
  * answered seldom, so that two ends out of step do not answer each other for ever.
  */
 function answerUnacceptable(tcp: Tcp, tcb: Tcb, segment: Segment): void {
-  if (segment.length === 0) {
-    if (tcp.nowUs - tcb.lastUnacceptableUs < UNACCEPTABLE_INTERVAL_US) return;
-    tcb.lastUnacceptableUs = tcp.nowUs;
-  }
-  acknowledgeNow(tcp, tcb);
+  if (segment.length > 0 || takeAnswer(tcp, tcb)) acknowledgeNow(tcp, tcb);
 }
 
-/** RFC 5961: an acknowledgment that lets a real peer show itself, and tells a forger nothing. */
+/** Takes the connection's leave to answer what is not acceptable; it is given once in a while. */
+function takeAnswer(tcp: Tcp, tcb: Tcb): boolean {
+  if (tcp.nowUs - tcb.lastUnacceptableUs < tcp.settings.invalidRateLimitUs) {
+    tcp.counters.increment(INVALID_NOT_ANSWERED);
+    return false;
+  }
+  tcb.lastUnacceptableUs = tcp.nowUs;
+  return true;
+}
+
+/**
+ * RFC 5961: an acknowledgment that lets a real peer show itself, and tells a forger nothing. Limited for each connection, so that
+ * one under attack does not use up what all have together (section 7; both limits are Linux's).
+ */
 function challenge(tcp: Tcp, tcb: Tcb): void {
-  if (!tcp.takeChallenge()) return;
+  if (!takeAnswer(tcp, tcb) || !tcp.takeChallenge()) return;
   tcp.counters.increment(CHALLENGE_ACKS);
+  if (tcp.tracing) note(tcb, 'challenge ACK, RFC 5961');
   acknowledgeNow(tcp, tcb);
 }

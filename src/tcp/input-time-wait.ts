@@ -46,10 +46,15 @@ export function timeWaitArrives(tcp: Tcp, record: number, segment: Segment): voi
   }
 }
 
-/** RFC 6191 section 2: a later timestamp, or without timestamps a sequence number beyond the old connection's. */
+/**
+ * RFC 6191 section 2: a later timestamp, or without timestamps a sequence number beyond the old connection's. One that has
+ * timestamps where the old connection had none is let in whatever its numbers: old segments cannot be taken for its own.
+ * Differs: what is refused is answered with an acknowledgment (RFC 9293 3.10.7.4), where RFC 6191 would drop it silently.
+ */
 function isNewIncarnation(tcp: Tcp, record: number, segment: Segment): boolean {
   const { timeWait } = tcp;
-  if (timeWait.timestamps(record) && segment.options.hasTimestamps) {
+  if (segment.options.hasTimestamps) {
+    if (!timeWait.timestamps(record)) return true;
     const newer = (segment.options.tsValue - timeWait.tsRecent(record)) | 0;
     if (newer !== 0) return newer > 0;
   }

@@ -3,7 +3,9 @@ import { ECN_NOT_ECT } from '../wire/ipv4.ts';
 import { TCP_ACK, TCP_CWR, TCP_ECE } from '../wire/tcp.ts';
 import { INITIAL_SSTHRESH_BYTES } from './congestion/congestion.ts';
 import { ESTABLISHED_TOTAL } from './counters.ts';
+import { FAST_OPEN_ACCEPTED } from './fast-open.ts';
 import { DEFAULT_MSS_BYTES, limitToPath } from './mss.ts';
+import { beginPathSearch } from './path-mtu-probing.ts';
 import { beginTuning } from './receive-tuning.ts';
 import type { Segment } from './segment.ts';
 import { seqAdd } from './sequence.ts';
@@ -11,6 +13,7 @@ import { ESTABLISHED, FIN_WAIT_1, SYN_SENT, setState } from './state.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 import { startSlowTimer } from './timers.ts';
+import { userTimeoutArrives } from './user-timeout.ts';
 import { synWindowField } from './window.ts';
 
 const LOST_SYN_RTO_US = 3_000_000;
@@ -38,6 +41,7 @@ export function acceptSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   tcb.ecn = isAnswer ? tcb.ecn && (segment.flags & (TCP_ECE | TCP_CWR)) === TCP_ECE : agreesOnEcn(tcp, segment);
   tcb.sack = options.sackPermitted && tcp.settings.sack;
   limitToPath(tcb);
+  if (options.userTimeout > 0) userTimeoutArrives(tcp, tcb, segment);
   tcb.peerSegmentBytes = Math.min(DEFAULT_MSS_BYTES, tcb.peerMssBytes);
   // The window in a SYN is never scaled (RFC 7323 2.2).
   tcb.sndWnd = segment.window;
@@ -62,15 +66,21 @@ export function establish(tcp: Tcp, tcb: Tcb): void {
   tcb.retries = 0;
   if (tcb.srttUs === 0) tcb.rtoUs = synWasLost ? LOST_SYN_RTO_US : tcp.settings.initialRtoUs;
   tcp.counters.increment(ESTABLISHED_TOTAL);
-  tcb.cwndBytes = (synWasLost ? 1 : tcp.settings.initialWindowSegments) * tcb.mssBytes;
-  tcb.ssthreshBytes = INITIAL_SSTHRESH_BYTES;
+  beginPathSearch(tcp, tcb);
+  if ((tcb.fastOpen & FAST_OPEN_ACCEPTED) === 0) beginSending(tcp, tcb, synWasLost);
   tcb.rackFack = tcb.sndUna;
   tcb.validatedAtUs = tcp.nowUs;
-  tcb.congestion = tcp.congestion;
-  tcb.congestion.begin(tcp, tcb);
   startSlowTimer(tcp, tcb);
   // A CLOSE that came before was kept until now (RFC 9293 3.10.4).
   if (tcb.finQueued) setState(tcb, FIN_WAIT_1);
   tcp.announce(tcb);
   tcp.wantOutput(tcb);
+}
+
+/** The first congestion window (RFC 6928). */
+export function beginSending(tcp: Tcp, tcb: Tcb, synWasLost: boolean): void {
+  tcb.cwndBytes = (synWasLost ? 1 : tcp.settings.initialWindowSegments) * tcb.mssBytes;
+  tcb.ssthreshBytes = INITIAL_SSTHRESH_BYTES;
+  tcb.congestion = tcp.congestion;
+  tcb.congestion.begin(tcp, tcb);
 }

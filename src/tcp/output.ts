@@ -14,35 +14,58 @@ import {
   writeTimestamps,
   writeWindowScale,
 } from '../wire/tcp-options.ts';
-import { finishHeader, largestSegment, outputAck, outputPureAck, outputSegment, segmentEndAfter } from './build.ts';
-import { KEEP_ALIVE_PROBES, SEGMENTS_SENT, WINDOW_PROBES } from './counters.ts';
+import {
+  finishHeader,
+  finishSegment,
+  largestSegment,
+  outputAck,
+  outputPureAck,
+  outputSegment,
+  segmentEndAfter,
+} from './build.ts';
+import { KEEP_ALIVE_PROBES, PAYLOAD_BYTES_SENT, SEGMENTS_SENT, WINDOW_PROBES } from './counters.ts';
 import { noteIfAppLimited } from './delivery-rate.ts';
-import { announcedMss, segmentBytes } from './mss.ts';
+import { outputEarly, writeOwedCookie } from './fast-open.ts';
+import { gatherSynText, writeFastOpenOffer } from './fast-open-client.ts';
+import { announcedMss, connectionMss, segmentBytes } from './mss.ts';
 import { isPacedBack, notePaced } from './pacing.ts';
+import { PROBE_WAITS, probeBytes, probeHasLeft } from './path-mtu-probing.ts';
 import { flightBytes, pipeBytes } from './pipe.ts';
 import { NO_WINDOW_SCALE } from './replies.ts';
 import { isPersisting, startPersistTimer, startRetransmitTimer } from './retransmission-timer.ts';
 import { outputRetransmissions, outputTailLossProbe } from './retransmit.ts';
-import { seqAdd, seqAfter, seqBefore, seqBits, seqDistance } from './sequence.ts';
+import { seqAdd, seqAfter, seqBefore, seqBits, seqDistance, seqMax } from './sequence.ts';
 import { SYN_RECEIVED, SYN_SENT } from './state.ts';
 import { probeSent } from './tail-loss-probe.ts';
 import { type Tcb, TIMER_TAIL_LOSS_PROBE } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
+import { note } from './trace.ts';
+import { writeUserTimeoutOption } from './user-timeout.ts';
 import { emptySegmentSeq, synWindowField } from './window.ts';
 import { validateAfterIdle } from './window-validation.ts';
+
+/** RFC 9293 3.1: what the data offset can tell. */
+const MAX_TCP_HEADER_BYTES = 60;
 
 /** Frames that one connection may queue in one output phase; the others come first, then it goes on. */
 const FRAMES_PER_TURN = 64;
 
 /** Sends what the connection has marked. False: there is more to send than this turn had room for. */
 export function outputConnection(tcp: Tcp, tcb: Tcb): boolean {
-  if (tcb.state === SYN_SENT || tcb.state === SYN_RECEIVED) return outputSyn(tcp, tcb);
+  if (tcb.state === SYN_SENT || tcb.state === SYN_RECEIVED) {
+    return outputSyn(tcp, tcb) && (tcb.fastOpen === 0 || outputEarly(tcp, tcb));
+  }
   if (tcb.keepAliveNow && !outputKeepAlive(tcp, tcb)) return false;
   // Without packet merging an acknowledgment goes before whatever it could have ridden on.
   if (!tcp.settings.packetMerging && (tcb.ackNow || tcb.ackDelayed) && !outputPureAck(tcp, tcb)) return false;
   if (tcb.lostBytes > 0 && !tcb.frtoHolds && !outputRetransmissions(tcp, tcb)) return false;
   if (tcb.tlpNow && !outputLossProbe(tcp, tcb)) return false;
   if (tcb.probeNow && !outputProbe(tcp, tcb)) return false;
+  if (tcb.pathSearch !== null && !isPacedBack(tcp, tcb)) {
+    const bytes = probeBytes(tcp, tcb);
+    if (bytes === PROBE_WAITS) return finishOutput(tcp, tcb);
+    if (bytes > 0 && !outputPathProbe(tcp, tcb, bytes)) return false;
+  }
   for (let frames = 0; frames < FRAMES_PER_TURN; frames++) {
     const length = sendableBytes(tcp, tcb);
     if (length < 0) return finishOutput(tcp, tcb);
@@ -122,6 +145,17 @@ function outputData(tcp: Tcp, tcb: Tcb, limit: number): boolean {
   return true;
 }
 
+/** RFC 4821 section 7.4: a probe of the path's MTU is new data like any other, in a segment longer than the others. */
+function outputPathProbe(tcp: Tcp, tcb: Tcb, bytes: number): boolean {
+  const start = tcb.sndNxt;
+  const { mssBytes } = tcb;
+  tcb.mssBytes = bytes;
+  const hasLeft = outputData(tcp, tcb, bytes);
+  tcb.mssBytes = mssBytes;
+  if (hasLeft) probeHasLeft(tcp, tcb, start);
+  return hasLeft;
+}
+
 /** RFC 8985 7.3: the probe is a new segment if the peer has room for one, else the last one again. */
 function outputLossProbe(tcp: Tcp, tcb: Tcb): boolean {
   const room = Math.min(seqDistance(tcb.sndEnd, tcb.sndNxt), tcb.sndWnd - flightBytes(tcb), segmentBytes(tcb));
@@ -153,6 +187,7 @@ function outputProbe(tcp: Tcp, tcb: Tcb): boolean {
   }
   tcb.probeNow = false;
   tcp.counters.increment(WINDOW_PROBES);
+  if (tcp.tracing) note(tcb, `probe a window of ${tcb.sndWnd}, RFC 9293 3.8.6.1`);
   return true;
 }
 
@@ -180,28 +215,43 @@ function outputSyn(tcp: Tcp, tcb: Tcb): boolean {
   const tcpAt = at + path.headerBytes;
   const sack = isAnswer ? tcb.sack : tcp.settings.sack;
   const scale = !isAnswer || tcb.windowScaling ? tcb.rcvScale : NO_WINDOW_SCALE;
-  let next = writeMss(bytes, tcpAt + TCP_BYTES, announcedMss(tcp));
+  let next = writeMss(bytes, tcpAt + TCP_BYTES, connectionMss(tcp, tcb));
   if (!isAnswer || tcb.timestamps) {
     next = writeStamps(bytes, next, sack, tcp.timestamp(tcb.tsOffset), isAnswer ? tcb.tsRecent : 0);
   } else if (sack) {
     next = writeSackPermitted(bytes, next);
   }
   if (scale !== NO_WINDOW_SCALE) next = writeWindowScale(bytes, next, scale);
+  if (tcb.fastOpen !== 0) {
+    next = isAnswer ? writeOwedCookie(tcp, tcb, next) : writeFastOpenOffer(tcp, tcb, next);
+  }
+  next = writeUserTimeoutOption(tcp, tcb, bytes, next, tcpAt + MAX_TCP_HEADER_BYTES);
+  const text = isAnswer || tcb.fastOpen === 0 ? 0 : gatherSynText(tcp, tcb);
   const headerBytes = next - tcpAt;
   const flags = isAnswer ? synAckFlags(tcb) : synFlags(tcp, tcb);
   const ack = isAnswer ? seqBits(tcb.rcvNxt) : 0;
   setTcp(bytes, tcpAt, tcb.localPort, tcb.remotePort, seqBits(tcb.iss), ack, headerBytes, flags, synWindowField(tcp));
-  finishHeader(tcp, at, path.headerBytes, path.pseudoSum, headerBytes);
-  tcp.ip.send(path, at, PROTOCOL_TCP, headerBytes, 0);
+  finishSegment(tcp, tcb, at, headerBytes, seqAdd(tcb.iss, 1), text);
+  tcp.ip.send(path, at, PROTOCOL_TCP, headerBytes, text);
   tcp.counters.increment(SEGMENTS_SENT);
-  const end = seqAdd(tcb.iss, 1);
+  tcp.counters.add(PAYLOAD_BYTES_SENT, text);
+  const end = seqAdd(tcb.iss, 1 + text);
   tcb.synTimed = seqAfter(end, tcb.sndNxt);
-  tcb.sndNxt = end;
+  tcb.sndNxt = seqMax(tcb.sndNxt, end);
   tcb.lastSentUs = tcp.nowUs;
   tcb.synNow = false;
   tcb.ackNow = false;
+  if (isAnswer) acknowledgedBySyn(tcp, tcb);
   startRetransmitTimer(tcp, tcb);
   return true;
+}
+
+/** A SYN-ACK pays what is owed for text that came with the SYN. */
+function acknowledgedBySyn(tcp: Tcp, tcb: Tcb): void {
+  tcb.lastAckSent = tcb.rcvNxt;
+  if (!tcb.ackDelayed) return;
+  tcb.ackDelayed = false;
+  tcp.timers.cancel(tcb.delayedAckTimer);
 }
 
 /** RFC 3168 6.1.1: ECN is offered once; a SYN that was lost may have been for that (6.1.1.1). */

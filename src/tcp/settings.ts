@@ -1,6 +1,7 @@
 /** What an embedder may choose about TCP; every limit of the protocol code is named here, with its default. */
 
 import type { CongestionControlName } from './congestion/controls.ts';
+import type { Trace } from './trace.ts';
 
 export interface TcpSettings {
   /** Unread and out-of-order bytes a connection may ever hold; also the most that it advertises (a power of two, at most 1 GiB). */
@@ -48,14 +49,56 @@ export interface TcpSettings {
   /** RFC 9293 3.8.6.3: an acknowledgment may wait this long for data to ride on (at most 500 ms). */
   readonly delayedAckUs: number;
   /**
-   * Retransmissions of a SYN or SYN-ACK before the connection is given up. Differs: RFC 9293 3.8.3 asks for three minutes;
+   * Retransmissions of a SYN before the connection is given up. Differs: RFC 9293 3.8.3 asks for three minutes;
    * like Linux, six retransmissions make 127 seconds.
    */
   readonly synRetries: number;
-  /** Retransmissions of the same data before the connection is given up (R2). */
+  /** The same of a SYN-ACK (Linux: tcp_synack_retries). */
+  readonly synAckRetries: number;
+  /** Retransmissions of the same data, or window probes without an answer, before the connection is given up (R2; tcp_retries2). */
   readonly dataRetries: number;
+  /** The same once the application has closed both halves (Linux: tcp_orphan_retries). */
+  readonly orphanRetries: number;
+  /** Time-outs in a row from which on the next hop is doubted (R1; tcp_retries1, whose default is 3). */
+  readonly doubtRetries: number;
+  /** What a connection's user timeout is unless it has its own (Linux: TCP_USER_TIMEOUT); 0: `dataRetries` decides. */
+  readonly userTimeoutUs: number;
+  /** SYNs tell our user timeout, and the peer's is taken over, within the two limits (RFC 5482). */
+  readonly userTimeoutOption: boolean;
+  readonly leastUserTimeoutUs: number;
+  readonly mostUserTimeoutUs: number;
+  /**
+   * Search for the path's MTU by probes (RFC 4821, RFC 8899): 0 never, 1 once segments of full size have vanished without a word
+   * (a black hole), 2 always. Differs: Linux's default is 0, with which a connection over a path that drops long packets and
+   * tells nobody hangs until it is given up.
+   */
+  readonly mtuProbing: 0 | 1 | 2;
+  /** Segments that a search begins with, and those tried first after a black hole. */
+  readonly mtuBaseMssBytes: number;
+  /** No black hole makes segments smaller than this. Differs: Linux goes down to 48; every host takes packets of 576 bytes (RFC 1122 3.3.2). */
+  readonly mtuFloorMssBytes: number;
+  /** How long after a search the range above what it has found is tried again. */
+  readonly mtuProbeIntervalUs: number;
+  /** A search ends when less than this is left of its range. */
+  readonly mtuProbeThresholdBytes: number;
+  /** Time-outs in a row of a segment of full size from which on it is taken for a black hole's (three retransmissions in vain: R1). */
+  readonly blackHoleRetries: number;
   /** A listener whose backlog is full answers SYNs with cookies (RFC 4987 3.6); off: it drops them. */
   readonly synCookies: boolean;
+  /**
+   * TCP Fast Open (RFC 7413), bits as in net.ipv4.tcp_fastopen: 1 `connect` may ask for it, 2 a listener with a
+   * `fastOpenQueue` takes part, 4 text goes on SYNs without a cookie, 0x200 and is taken without one, 0x400 every listener takes
+   * part. Nothing of it happens unless an application asks for it on the connection or the listener.
+   */
+  readonly fastOpen: number;
+  /** How long a cookie that a server has given is used. */
+  readonly fastOpenCookieUs: number;
+  /** Servers whose cookies and failures are remembered. */
+  readonly maxFastOpenServers: number;
+  /** How long a server whose connections failed with Fast Open is opened without it; twice as long after each further failure. */
+  readonly fastOpenBlackHoleUs: number;
+  /** The key of the cookies that we give changes after this; they are good until it has changed twice. */
+  readonly fastOpenKeyUs: number;
   /** Two maximum segment lifetimes. */
   readonly timeWaitUs: number;
   /**
@@ -69,6 +112,10 @@ export interface TcpSettings {
   readonly keepAliveProbes: number;
   /** RFC 5961 section 10: challenge ACKs and resets for stray segments per second, on average. */
   readonly challengeAcksPerSecond: number;
+  /** The least time between two answers of one connection to segments that it does not accept (Linux: tcp_invalid_ratelimit). */
+  readonly invalidRateLimitUs: number;
+  /** Is told why the connections do what they do (trace.ts); null: nobody is, and nothing is put into words. */
+  readonly trace: Trace | null;
   /** Acknowledgments wait for data to ride on, and the FIN rides on the last of it; off: each is a segment of its own, at once. */
   readonly packetMerging: boolean;
   /** Where the device cuts super-frames it is given them; off: a frame is a segment. */
@@ -104,14 +151,34 @@ export const DEFAULT_TCP_SETTINGS: TcpSettings = {
   maxRtoUs: 120_000_000,
   delayedAckUs: 40_000,
   synRetries: 6,
+  synAckRetries: 5,
   dataRetries: 15,
+  orphanRetries: 8,
+  doubtRetries: 2,
+  userTimeoutUs: 0,
+  userTimeoutOption: false,
+  leastUserTimeoutUs: 100_000_000,
+  mostUserTimeoutUs: 3_600_000_000,
+  mtuProbing: 1,
+  mtuBaseMssBytes: 1024,
+  mtuFloorMssBytes: 512,
+  mtuProbeIntervalUs: 600_000_000,
+  mtuProbeThresholdBytes: 8,
+  blackHoleRetries: 4,
   synCookies: true,
+  fastOpen: 3,
+  fastOpenCookieUs: 86_400_000_000,
+  maxFastOpenServers: 1024,
+  fastOpenBlackHoleUs: 60_000_000,
+  fastOpenKeyUs: 86_400_000_000,
   timeWaitUs: 60_000_000,
   finWait2Us: 60_000_000,
   keepAliveIdleUs: 0,
   keepAliveIntervalUs: 75_000_000,
   keepAliveProbes: 9,
   challengeAcksPerSecond: 1000,
+  invalidRateLimitUs: 500_000,
+  trace: null,
   packetMerging: true,
   superFrames: true,
   headerPrediction: true,

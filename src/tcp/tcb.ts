@@ -9,11 +9,14 @@ import type { Path } from '../libos/path.ts';
 import type { CongestionControl, CongestionState } from './congestion/congestion.ts';
 import { newReno } from './congestion/newreno.ts';
 import { ConnectionFlags } from './connection-flags.ts';
+import { type ConnectionOptions, connectionOptionsOf } from './connection-options.ts';
 import type { Listener } from './listener.ts';
+import type { PathSearch } from './path-mtu-probing.ts';
 import type { ReceiveRing } from './receive-queue.ts';
 import type { SendRegion } from './send-queue.ts';
 import { NO_RANGE } from './sent-ranges.ts';
 import { type Seq, toSeq } from './sequence.ts';
+import { DEFAULT_TCP_SETTINGS } from './settings.ts';
 import { CLOSED } from './state.ts';
 import type { Tcp } from './tcp.ts';
 import { NO_PIPE_ACK } from './window-validation.ts';
@@ -31,6 +34,9 @@ export const EVENT_WRITABLE = 8;
  * was received has been read: an application that will not read it calls `close`.
  */
 export const EVENT_CLOSED = 16;
+
+/** What a TCB has before its connection begins. */
+const INITIAL_OPTIONS = connectionOptionsOf(DEFAULT_TCP_SETTINGS);
 
 // What the retransmission timer runs for.
 /** RFC 6298. */
@@ -91,6 +97,7 @@ export class Tcb extends ConnectionFlags {
   declare localPort: number;
   /** The listener it came from, null when we opened it. */
   declare listener: Listener | null;
+  declare options: ConnectionOptions;
   declare user: TcpUser | null;
   declare events: number;
   declare error: ConnectionError;
@@ -111,6 +118,8 @@ export class Tcb extends ConnectionFlags {
   declare mssBytes: number;
   /** MSS the peer announced. */
   declare peerMssBytes: number;
+  /** The search for the path's MTU (path-mtu-probing.ts), null while there is none. */
+  declare pathSearch: PathSearch | null;
 
   // Receive sequence variables (RCV.*).
   declare irs: Seq;
@@ -142,10 +151,13 @@ export class Tcb extends ConnectionFlags {
   declare dsackLeft: Seq;
   declare dsackRight: Seq;
 
+  /** Fast Open: bits of fast-open.ts, 0 when it has no part in the connection. */
+  declare fastOpen: number;
+
   // Acknowledgment to be sent.
   /** Out-of-order segments of this turn: each is owed an acknowledgment of its own (RFC 5681 4.2). */
   declare duplicateAcksOwed: number;
-  /** When a segment without text was last answered for being unacceptable. */
+  /** When an unacceptable segment (those without text) was last answered, or challenged. */
   declare lastUnacceptableUs: number;
 
   // What the application queued (send-queue.ts): bytes sndUna..sndEnd lie in regions, a FIN follows at sndEnd.
@@ -183,6 +195,8 @@ export class Tcb extends ConnectionFlags {
   /** Without SACK: what the duplicate acknowledgments say has left the network (RFC 5681 3.2). */
   declare duplicateAcks: number;
   declare duplicateBytes: number;
+  /** Why what was last found lost was (trace.ts). */
+  declare lossReason: number;
   /** Partial acknowledgments of this recovery. */
   declare partialAcks: number;
 
@@ -237,6 +251,10 @@ export class Tcb extends ConnectionFlags {
   declare congestionState: CongestionState | null;
   /** Retransmissions of the oldest segment since the peer last answered. */
   declare retries: number;
+  /** With `retries` above 0: when what the peer does not answer was sent (user-timeout.ts). */
+  declare unansweredSinceUs: number;
+  /** And the first time-out; Infinity once something of full size, sent since, has arrived all the same (path-mtu-probing.ts). */
+  declare timedOutUs: number;
   declare keepAliveProbesSent: number;
   declare lastReceivedUs: number;
   declare lastSentUs: number;
@@ -279,6 +297,7 @@ export class Tcb extends ConnectionFlags {
     this.localAddress = 0;
     this.localPort = 0;
     this.listener = null;
+    this.options = INITIAL_OPTIONS;
     this.user = null;
     this.events = 0;
     this.error = '';
@@ -292,6 +311,7 @@ export class Tcb extends ConnectionFlags {
     this.sndScale = 0;
     this.mssBytes = 0;
     this.peerMssBytes = 0;
+    this.pathSearch = null;
     this.irs = zero;
     this.rcvNxt = zero;
     this.rcvAdv = zero;
@@ -308,6 +328,7 @@ export class Tcb extends ConnectionFlags {
     this.lastAckSent = zero;
     this.dsackLeft = zero;
     this.dsackRight = zero;
+    this.fastOpen = 0;
     this.duplicateAcksOwed = 0;
     this.lastUnacceptableUs = Number.NEGATIVE_INFINITY;
     this.sndEnd = zero;
@@ -333,6 +354,7 @@ export class Tcb extends ConnectionFlags {
     this.retransmittedBytes = 0;
     this.duplicateAcks = 0;
     this.duplicateBytes = 0;
+    this.lossReason = 0;
     this.partialAcks = 0;
     this.rackUs = 0;
     this.rackEnd = zero;
@@ -369,6 +391,8 @@ export class Tcb extends ConnectionFlags {
     this.sendQuantumBytes = 0;
     this.congestion = newReno;
     this.retries = 0;
+    this.unansweredSinceUs = 0;
+    this.timedOutUs = 0;
     this.keepAliveProbesSent = 0;
     this.lastReceivedUs = 0;
     this.lastSentUs = 0;

@@ -21,6 +21,7 @@ import { TCP_ACK, TCP_RST } from '../wire/tcp.ts';
 import { Acknowledgment } from './acknowledgment.ts';
 import type { CongestionControl } from './congestion/congestion.ts';
 import { CONGESTION_CONTROLS } from './congestion/controls.ts';
+import { type ConnectionOptions, connectionOptionsOf } from './connection-options.ts';
 import { ConnectionTable, NOT_FOUND, timeWaitValue } from './connections.ts';
 import {
   ACTIVE_OPENS,
@@ -31,9 +32,11 @@ import {
   TIME_WAIT_EVICTED,
 } from './counters.ts';
 import { RateSample } from './delivery-rate.ts';
+import { FAST_OPEN_CLIENT, FAST_OPEN_WANTED, FastOpenCookies, fastOpenIsOver } from './fast-open.ts';
+import { FastOpenServers } from './fast-open-client.ts';
 import { InitialSequence } from './initial-sequence.ts';
 import { input, reportIcmpError } from './input.ts';
-import { DEFAULT_BACKLOG, Listener } from './listener.ts';
+import { Listener, type ListenOptions } from './listener.ts';
 import { DEFAULT_MSS_BYTES } from './mss.ts';
 import { outputConnection, outputReplies } from './output.ts';
 import { EPHEMERAL_PORTS, EphemeralPorts } from './ports.ts';
@@ -64,6 +67,10 @@ export class Tcp implements Transport {
   readonly mtuBytes: number;
   readonly features: DeviceFeatures;
   readonly settings: TcpSettings;
+  /** Somebody wants to know of decisions. */
+  readonly tracing: boolean;
+  /** What connections begin with. */
+  readonly connectionOptions: ConnectionOptions;
   /** The device cuts super-frames, and is given them. */
   readonly superFrames: boolean;
   readonly counters = new Counters(TCP_COUNTER_NAMES);
@@ -76,6 +83,8 @@ export class Tcp implements Transport {
   readonly receiveMemory: BlockAllocator;
   readonly initialSequence: InitialSequence;
   readonly synCookies: SynCookies;
+  readonly fastOpenCookies: FastOpenCookies;
+  readonly fastOpenServers: FastOpenServers;
   readonly congestion: CongestionControl;
   readonly random: Random;
   readonly replies = new Replies();
@@ -110,6 +119,8 @@ export class Tcp implements Transport {
     const settings = { ...DEFAULT_TCP_SETTINGS, ...chosen };
     checkSettings(settings);
     this.settings = settings;
+    this.tracing = settings.trace !== null;
+    this.connectionOptions = connectionOptionsOf(settings);
     this.congestion = CONGESTION_CONTROLS[settings.congestion];
     this.stack = stack;
     this.bytes = stack.bytes;
@@ -132,6 +143,8 @@ export class Tcp implements Transport {
     this.initialSequence = new InitialSequence(random);
     this.synCookies = new SynCookies(random);
     this.ports = new EphemeralPorts(random);
+    this.fastOpenCookies = new FastOpenCookies(random, settings.fastOpenKeyUs);
+    this.fastOpenServers = new FastOpenServers(settings.maxFastOpenServers);
     this.timeWait = new TimeWaitRecords(settings.maxTimeWait);
     this.regions = new RegionPool(this.queue, settings.reuseRecords);
     this.receiveMemory = new BlockAllocator(stack.arena, settings.receivePoolBytes);
@@ -171,10 +184,10 @@ export class Tcp implements Transport {
   // User calls that concern no connection yet (RFC 9293 section 3.9.1.1, OPEN).
 
   /** Passive OPEN. Throws `RangeError` for a bad port or one that is being listened on. */
-  listen(port: number, accept: (connection: Tcb) => TcpUser, options: { backlog?: number } = {}): Listener {
+  listen(port: number, accept: (connection: Tcb) => TcpUser, options: ListenOptions = {}): Listener {
     if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new RangeError(`port ${port} is not 1 to 65535`);
     if (this.listeners.has(port)) throw new RangeError(`port ${port} is listened on already`);
-    const listener = new Listener(this, port, options.backlog ?? DEFAULT_BACKLOG, accept);
+    const listener = new Listener(this, port, options, accept);
     this.listeners.set(port, listener);
     return listener;
   }
@@ -182,9 +195,16 @@ export class Tcp implements Transport {
   /**
    * Active OPEN. `user` hears `EVENT_CONNECTED`, or `EVENT_CLOSED` with the error. Null when `maxConnections` is reached
    * or no local port is free; throws `RangeError` for a port that cannot be, and a local address that is not the stack's
-   * (default: its primary one).
+   * (default: its primary one). With `fastOpen` (RFC 7413) what is queued before the turn's output may leave with the SYN, and
+   * reach the server's application more than once.
    */
-  connect(remoteAddress: number, remotePort: number, user: TcpUser, localAddress = this.local.primary): Tcb | null {
+  connect(
+    remoteAddress: number,
+    remotePort: number,
+    user: TcpUser,
+    localAddress = this.local.primary,
+    fastOpen = false,
+  ): Tcb | null {
     if (!Number.isInteger(remotePort) || remotePort < 1 || remotePort > 65_535) {
       throw new RangeError(`port ${remotePort} is not 1 to 65535`);
     }
@@ -198,6 +218,7 @@ export class Tcp implements Transport {
     this.counters.increment(ACTIVE_OPENS);
     this.clock.look();
     this.initialSequence.choose(tcb, this.nowUs);
+    if (fastOpen && (this.settings.fastOpen & FAST_OPEN_CLIENT) !== 0) tcb.fastOpen = FAST_OPEN_WANTED;
     setState(tcb, SYN_SENT);
     if (tcb.path === null) {
       this.finish(tcb, 'ENETUNREACH');
@@ -228,7 +249,8 @@ export class Tcp implements Transport {
     if (this.listeners.get(listener.port) !== listener) return;
     this.listeners.delete(listener.port);
     for (const tcb of this.tcbs) {
-      if (tcb.listener === listener && tcb.state === SYN_RECEIVED) this.abort(tcb, 'ECONNABORTED');
+      const isAccepted = tcb.user !== null;
+      if (tcb.listener === listener && tcb.state === SYN_RECEIVED && !isAccepted) this.abort(tcb, 'ECONNABORTED');
     }
   }
 
@@ -327,6 +349,7 @@ export class Tcp implements Transport {
     tcb.localAddress = localAddress;
     tcb.localPort = localPort;
     tcb.path = this.paths.acquire(remoteAddress, localAddress) ?? null;
+    tcb.options = this.connectionOptions;
     tcb.rtoUs = this.settings.initialRtoUs;
     tcb.tsOffset = this.initialSequence.timestampOffset(localAddress, remoteAddress);
     tcb.rcvScale = this.receiveScale;
@@ -338,6 +361,15 @@ export class Tcp implements Transport {
   announce(tcb: Tcb): void {
     if (tcb.listener !== null) {
       tcb.listener.halfOpen--;
+      fastOpenIsOver(tcb);
+      if (tcb.user !== null) return;
+    }
+    this.introduce(tcb);
+  }
+
+  /** The application gets the connection: once it is established, or with Fast Open before. */
+  introduce(tcb: Tcb): void {
+    if (tcb.listener !== null) {
       try {
         tcb.user = tcb.listener.accept(tcb);
       } catch (error) {
@@ -355,7 +387,10 @@ export class Tcp implements Transport {
    */
   finish(tcb: Tcb, error: ConnectionError): void {
     if (tcb.state === CLOSED) return;
-    if (tcb.state === SYN_RECEIVED && tcb.listener !== null) tcb.listener.halfOpen--;
+    if (tcb.state === SYN_RECEIVED && tcb.listener !== null) {
+      tcb.listener.halfOpen--;
+      fastOpenIsOver(tcb);
+    }
     setState(tcb, CLOSED);
     tcb.error = error;
     this.timers.cancel(tcb.retransmitTimer);

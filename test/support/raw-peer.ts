@@ -90,6 +90,11 @@ export interface Seen {
   readonly hasTimestamps: boolean;
   readonly tsValue: number;
   readonly tsEcho: number;
+  /** The Fast Open cookie, empty for a request; null when the option is absent. */
+  readonly fastOpen: Buffer | null;
+  readonly fastOpenExperimental: boolean;
+  /** Sixteen bits; -1 when absent. */
+  readonly userTimeout: number;
   readonly rawSeq: number;
   readonly rawAck: number;
   /** What a super-frame is to be cut into; 0 for other frames. */
@@ -282,6 +287,10 @@ export class RawPeer {
       hasTimestamps: options.hasTimestamps,
       tsValue: options.tsValue,
       tsEcho: options.tsEcho,
+      fastOpen:
+        options.fastOpenBytes < 0 ? null : Buffer.from(options.fastOpenCookie.subarray(0, options.fastOpenBytes)),
+      fastOpenExperimental: options.fastOpenBytes >= 0 && options.fastOpenExperimental,
+      userTimeout: options.userTimeout,
       rawSeq,
       rawAck,
       segmentBytes:
