@@ -12,7 +12,8 @@ export interface ListeningTcp {
 /** A port that takes connections; `close` ends that and leaves the accepted ones alone. */
 export class Listener {
   readonly port: number;
-  readonly backlog: number;
+  /** Connections that may be in SYN-RECEIVED; whoever listens may change it, to 0 while it can take no more. */
+  backlog: number;
   /** Gives a new connection its user; called once the handshake is complete. */
   readonly accept: (connection: Tcb) => TcpUser;
   /** Connections of this listener in SYN-RECEIVED. */

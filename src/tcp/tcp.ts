@@ -159,16 +159,25 @@ export class Tcp implements Transport {
   /**
    * Active OPEN. `user` hears `EVENT_CONNECTED`, or `EVENT_CLOSED` with the error. Null when `maxConnections` is reached
    * or no local port is free; throws `RangeError` for a port that cannot be, and a local address that is not the stack's
-   * (default: its primary one).
+   * (default: its primary one). A local port is chosen unless one is given; null too when that one is taken.
    */
-  connect(remoteAddress: number, remotePort: number, user: TcpUser, localAddress = this.local.primary): Tcb | null {
+  connect(
+    remoteAddress: number,
+    remotePort: number,
+    user: TcpUser,
+    localAddress = this.local.primary,
+    chosenPort = 0,
+  ): Tcb | null {
     if (!Number.isInteger(remotePort) || remotePort < 1 || remotePort > 65_535) {
       throw new RangeError(`port ${remotePort} is not 1 to 65535`);
     }
     if (!this.local.has(localAddress)) {
       throw new RangeError(`${formatIpv4(localAddress)} is not an address of this stack`);
     }
-    const localPort = this.choosePort(remoteAddress, remotePort, localAddress);
+    const localPort =
+      chosenPort === 0
+        ? this.choosePort(remoteAddress, remotePort, localAddress)
+        : this.freePort(remoteAddress, remotePort, localAddress, chosenPort);
     const tcb = localPort === 0 ? null : this.createConnection(remoteAddress, remotePort, localAddress, localPort);
     if (tcb === null) return null;
     tcb.user = user;
@@ -195,6 +204,11 @@ export class Tcp implements Transport {
       if (isFree && !listeners.has(port)) return port;
     }
     return 0;
+  }
+
+  /** The port that the caller has chosen, or 0 when another connection to the same end has it. */
+  private freePort(remoteAddress: number, remotePort: number, localAddress: number, port: number): number {
+    return this.table.find(remoteAddress, remotePort, localAddress, port) === NOT_FOUND ? port : 0;
   }
 
   findListener(port: number): Listener | null {
