@@ -60,14 +60,17 @@ export function warnOfLoad(): string | undefined {
   return `The load average is ${load.toFixed(1)}: something else is running here, and the figures are noise.`;
 }
 
-/** Busy and total time of a processor since it started, in ticks. */
+/** Busy and total time of a processor since it started, and that of its interrupts and softirqs, in ticks. */
 export interface ProcessorTime {
   readonly busy: number;
+  readonly interrupts: number;
   readonly total: number;
 }
 
 const IDLE_COLUMN = 3;
 const IO_WAIT_COLUMN = 4;
+const INTERRUPT_COLUMN = 5;
+const SOFTIRQ_COLUMN = 6;
 /** Guest time, which is counted in user time already, comes behind. */
 const COLUMNS = 8;
 
@@ -75,12 +78,18 @@ export function processorTime(processor: number): ProcessorTime {
   const line = new RegExp(`^cpu${processor} (.*)$`, 'm').exec(readFileSync('/proc/stat', 'latin1'))?.[1] ?? '';
   const ticks = line.split(' ').slice(0, COLUMNS).map(Number);
   const total = ticks.reduce((sum, value) => sum + value, 0);
-  return { busy: total - (ticks[IDLE_COLUMN] ?? 0) - (ticks[IO_WAIT_COLUMN] ?? 0), total };
+  const at = (column: number) => ticks[column] ?? 0;
+  return {
+    busy: total - at(IDLE_COLUMN) - at(IO_WAIT_COLUMN),
+    interrupts: at(INTERRUPT_COLUMN) + at(SOFTIRQ_COLUMN),
+    total,
+  };
 }
 
-/** The part of the time between two moments in which the processor worked, 0 to 1. */
-export function busyBetween(before: ProcessorTime, after: ProcessorTime): number {
-  return (after.busy - before.busy) / Math.max(1, after.total - before.total);
+/** The parts of the time between two moments in which the processor worked, and did so for interrupts, 0 to 1. */
+export function partsBetween(before: ProcessorTime, after: ProcessorTime) {
+  const total = Math.max(1, after.total - before.total);
+  return { busy: (after.busy - before.busy) / total, interrupts: (after.interrupts - before.interrupts) / total };
 }
 
 /** Kernel ticks of process times a second, the same on every Linux of today. */

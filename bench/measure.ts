@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Control, WorkDone } from './control.ts';
 import type { Lab } from './lab.ts';
 import type { Load, LoadResult } from './load.ts';
-import { busyBetween, processorTime, processSeconds } from './machine.ts';
+import { partsBetween, processorTime, processSeconds } from './machine.ts';
 import type { AllocationProfile, CpuProfile } from './profile.ts';
 import type { RunningServer } from './servers.ts';
 
@@ -32,8 +32,8 @@ export async function measure(
   const clientBefore = processorTime(lab.clientCore);
   const secondsBefore = processSeconds(server.pid);
   const [result, work] = await Promise.all([load.run(url, seconds), countWork(server.control, seconds)]);
-  const serverBusy = busyBetween(serverBefore, processorTime(lab.serverCore));
-  const clientBusy = busyBetween(clientBefore, processorTime(lab.clientCore));
+  const serverBusy = partsBetween(serverBefore, processorTime(lab.serverCore)).busy;
+  const clientBusy = partsBetween(clientBefore, processorTime(lab.clientCore)).busy;
   const cpuUsPerRequest = ((processSeconds(server.pid) - secondsBefore) * 1e6) / result.requests;
   return { ...result, cpuUsPerRequest, serverBusy, clientBusy, work };
 }

@@ -32,8 +32,10 @@ export {
   readableBytes,
   readableLength,
   send,
+  setCongestionControl,
   takeEvents,
 } from './tcp/calls.ts';
+export { type LimitedBy, type TcpInfo, tcpInfo } from './tcp/info.ts';
 export type { Listener } from './tcp/listener.ts';
 export { DEFAULT_TCP_SETTINGS, type TcpSettings } from './tcp/settings.ts';
 export {

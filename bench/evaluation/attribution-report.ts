@@ -10,7 +10,7 @@ export function presentAttribution({ cells, profiles }: AttributionData): Presen
   return {
     notes: [
       'Every variant is a process of its own, and all of them take turns in every round; each is set against the program with everything on in the same round. Off alone says what a specialisation is worth beside the others; the steps from all off to all on, in the order of the table, say what it adds to those before it. `precomputed-checksums` has work only where the device does no checksums, hence the rows without offload; `html-grouping` has work only where pages are cold, and shows nothing here.',
-      'CPU is the busy time of the program’s processor. A profile is V8’s, sampled every 200 us; its system calls are told apart by who makes them.',
+      'CPU is the busy time of the program’s processor. A profile is V8’s, sampled every 200 us; its system calls are told apart by who makes them. Shares are of the time that the program’s processor was busy; what it did while the program slept is as much as /proc/stat counts for interrupts and softirqs.',
     ],
     tables: [...cells.map(tableOf), ...profiles.map(profileTable)],
     charts: [],

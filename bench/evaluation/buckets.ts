@@ -16,6 +16,7 @@ export const BUCKETS = [
   'application',
   'timers and memory',
   'garbage collector',
+  'interrupts while asleep',
 ] as const;
 type BucketName = (typeof BUCKETS)[number];
 
@@ -30,22 +31,32 @@ const FILES: readonly (readonly [bucket: BucketName, path: RegExp])[] = [
   ['wakeup', /\/runtime\/reactor|^node:/],
   ['timers and memory', /\/(?:src|dist)\/runtime\//],
 ];
+const ASLEEP: BucketName = 'interrupts while asleep';
 const REST = 'elsewhere';
 const DRIVER = /\/driver\//;
 const SYSTEM_CALLS = /\/(?:driver|runtime\/syscalls|runtime\/reactor)/;
 
 /**
- * Where the time of a program went between two moments, and what part of `busySeconds`, the time that its core was busy by
- * the kernel's count meanwhile, the buckets with a name come to.
+ * Where the time went that the core of a program was busy between two moments, by the kernel's count. A core that works while
+ * the program sleeps does so for the kernel: as much of that as the kernel counts for interrupts is a bucket of its own.
  */
-export function summarize(what: string, profile: CpuProfile, time: CoreTime, busySeconds: number): ProfileSummary {
+export function summarize(
+  what: string,
+  profile: CpuProfile,
+  time: CoreTime,
+  core: 'server' | 'client',
+): ProfileSummary {
   const inside = cut(profile, time);
-  const shares = sharesOf(inside, bucketOf);
-  const named = sum(shares.filter(({ name }) => name !== REST).map(({ part }) => part));
+  const activeS = activeSeconds(inside);
+  const busyS = Math.max(core === 'server' ? time.serverSeconds : time.clientSeconds, activeS);
+  const interruptS = core === 'server' ? time.serverInterruptSeconds : time.clientInterruptSeconds;
+  const shares = [
+    ...sharesOf(inside, bucketOf).map(({ name, part }) => ({ name, part: (part * activeS) / busyS })),
+    { name: ASLEEP, part: Math.min(interruptS, busyS - activeS) / busyS },
+  ];
   const order: readonly string[] = [...BUCKETS, REST];
-  const buckets: Bucket[] = [...shares].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
-  const explained = (named * activeSeconds(inside)) / Math.max(busySeconds, Number.EPSILON);
-  return { what, buckets, explained: Math.min(named, explained) };
+  const buckets: Bucket[] = shares.sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
+  return { what, buckets, explained: sum(buckets.filter(({ name }) => name !== REST).map(({ part }) => part)) };
 }
 
 /** The samples between two moments: without the start and the end of the program. */
@@ -84,4 +95,9 @@ function bucketOf(frame: CallFrame, caller: CallFrame | undefined): string {
   }
   // the demultiplexer's generated code has no file, and goes by its caller
   return FILES.find(([, path]) => path.test(url))?.[0] ?? REST;
+}
+
+/** Node's arguments for a profile of a whole program, but for its first second. */
+export function profileInto(file: string): string[] {
+  return ['--import', `${new URL('./preload-profile.js', import.meta.url)}?into=${encodeURIComponent(file)}`];
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Lab } from '../lab.ts';
-import { busyBetween, processorTime } from '../machine.ts';
+import { partsBetween, processorTime } from '../machine.ts';
 import type { EvaluationOptions } from './options.ts';
 import type { Failure } from './shapes.ts';
 
@@ -15,6 +15,9 @@ export type Rounds<Sample> = readonly (Sample | null)[];
 export interface CoreTime {
   readonly serverSeconds: number;
   readonly clientSeconds: number;
+  /** Of these, what interrupts and softirqs took. */
+  readonly serverInterruptSeconds: number;
+  readonly clientInterruptSeconds: number;
   readonly seconds: number;
   /** When it began and ended by the monotonic clock, microseconds. */
   readonly fromUs: number;
@@ -132,9 +135,13 @@ export class Context {
     const result = await action();
     const toUs = monotonicUs();
     const seconds = (toUs - fromUs) / 1e6;
+    const server = partsBetween(serverBefore, processorTime(this.serverCore));
+    const client = partsBetween(clientBefore, processorTime(this.clientCore));
     const time = {
-      serverSeconds: busyBetween(serverBefore, processorTime(this.serverCore)) * seconds,
-      clientSeconds: busyBetween(clientBefore, processorTime(this.clientCore)) * seconds,
+      serverSeconds: server.busy * seconds,
+      clientSeconds: client.busy * seconds,
+      serverInterruptSeconds: server.interrupts * seconds,
+      clientInterruptSeconds: client.interrupts * seconds,
       seconds,
       fromUs,
       toUs,

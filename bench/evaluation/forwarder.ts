@@ -9,7 +9,7 @@ import { Lab } from '../lab.ts';
 import { Load, type LoadResult } from '../load.ts';
 import type { CpuProfile } from '../profile.ts';
 import { scriptPath, startNginxEverywhere } from '../servers.ts';
-import { summarize } from './buckets.ts';
+import { profileInto, summarize } from './buckets.ts';
 import { type Context, type CoreTime, FIRST_WARM_UP_SECONDS, type Rounds, WARM_UP_SECONDS } from './context.ts';
 import { FORWARDER_NAMES, type Forwarder, startForwarder } from './forwarders.ts';
 import type { ProfileSummary } from './shapes.ts';
@@ -102,15 +102,10 @@ export class ForwarderBench {
 
   /** Where our forwarder's time goes: one of its own, which writes its profile when it is told to end. */
   async profile(workload: Workload, index: number): Promise<ProfileSummary> {
-    const name = `forward-${index}.cpuprofile`;
-    const node = [
-      '--cpu-prof',
-      `--cpu-prof-dir=${this.directory}`,
-      `--cpu-prof-name=${name}`,
-      '--cpu-prof-interval',
-      '200',
-    ];
+    const file = join(this.directory, `forward-${index}.cpuprofile`);
+    const node = profileInto(file);
     const forwarder = await startForwarder(this.lab, 'forward', index, this.directory, { node });
+    await this.warmUp(forwarder, workload, true);
     const { seconds } = this.context.options;
     const { time } = await this.context.timedInside(seconds, () => this.measure(forwarder, workload));
     const { child } = forwarder;
@@ -119,8 +114,8 @@ export class ForwarderBench {
       child.kill('SIGINT');
       await Promise.race([gone, delay(PATIENCE_MS)]);
     }
-    const profile = JSON.parse(readFileSync(join(this.directory, name), 'utf8')) as CpuProfile;
-    return summarize(`forward, ${workload}`, profile, time, time.serverSeconds);
+    const profile = JSON.parse(readFileSync(file, 'utf8')) as CpuProfile;
+    return summarize(`forward, ${workload}`, profile, time, 'server');
   }
 }
 

@@ -7,7 +7,7 @@ import type { Lab } from '../lab.ts';
 import { Load } from '../load.ts';
 import type { CpuProfile } from '../profile.ts';
 import { cliArguments } from '../servers.ts';
-import { summarize } from './buckets.ts';
+import { profileInto, summarize } from './buckets.ts';
 import type { Context } from './context.ts';
 import type { ProfileSummary } from './shapes.ts';
 import type { Mode } from './sweep.ts';
@@ -53,7 +53,6 @@ export const SWAMP_HOST_ADDRESS = `${SWAMP_NETWORK}.1`;
 /** Last parts of webswamp's addresses, one for each run. */
 const FIRST_SWAMP_HOST = 2;
 const SWAMP_HOSTS = 250;
-const SAMPLING_INTERVAL_US = '200';
 
 export class Generators {
   private readonly lab: Lab;
@@ -132,16 +131,12 @@ export class Generators {
 
   /** Where the time of webswamp's process goes when it is warm. */
   async summarizeProfile(context: Context, target: Target, mode: Mode, what: string): Promise<ProfileSummary> {
-    const name = `swamp-${this.runs++}.cpuprofile`;
-    const node = [
-      ...['--cpu-prof', `--cpu-prof-dir=${this.directory}`, `--cpu-prof-name=${name}`],
-      ...['--cpu-prof-interval', SAMPLING_INTERVAL_US],
-    ];
+    const file = join(this.directory, `swamp-${this.runs++}.cpuprofile`);
     const seconds = context.options.seconds + 1;
-    const action = () => this.swamp(target, modeSwitches(mode), seconds, node);
+    const action = () => this.swamp(target, modeSwitches(mode), seconds, profileInto(file));
     const { time } = await context.timedInside(seconds, action, WARM_UP_SECONDS);
-    const profile = JSON.parse(readFileSync(join(this.directory, name), 'utf8')) as CpuProfile;
-    return summarize(what, profile, time, time.clientSeconds);
+    const profile = JSON.parse(readFileSync(file, 'utf8')) as CpuProfile;
+    return summarize(what, profile, time, 'client');
   }
 
   private swampSockets(target: Target, mode: Mode, seconds: number): Promise<Report> {

@@ -209,7 +209,7 @@ export class SweepBench {
         await control.startProfile();
         const { time } = await this.context.timed(() => delay(seconds * 1000));
         const profile = await control.stopProfile();
-        return summarize(`${server.name}, ${document.label}, ${mode}`, profile, time, time.serverSeconds);
+        return summarize(`${server.name}, ${document.label}, ${mode}`, profile, time, 'server');
       })(),
     ]);
     return summary;

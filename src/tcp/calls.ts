@@ -4,6 +4,7 @@
  * turn the application wakes its stack.
  */
 
+import { CONGESTION_CONTROLS, type CongestionControlName } from './congestion/controls.ts';
 import { unreadBytes } from './receive-queue.ts';
 import { enqueueRegion } from './send-queue.ts';
 import { seqDistance } from './sequence.ts';
@@ -43,6 +44,7 @@ export function consume(connection: Tcb, count: number): void {
     throw new RangeError(`${count} bytes are not there to consume`);
   const { tcp } = connection;
   tcp.receiveQueues.consume(connection, count);
+  connection.consumedBytes += count;
   if (connection.lingering) {
     if (unreadBytes(connection) === 0) tcp.finishLingering(connection);
   } else if (windowUpdateDue(tcp, connection)) {
@@ -122,6 +124,13 @@ export function close(connection: Tcb): void {
   // The call may come from outside a turn, long after the last one.
   tcp.clock.look();
   startSlowTimer(tcp, connection);
+}
+
+/** Gives a connection to another congestion control; the windows stay as they are. Throws `RangeError` for one that is not there. */
+export function setCongestionControl(connection: Tcb, name: string): void {
+  if (!Object.hasOwn(CONGESTION_CONTROLS, name)) throw new RangeError(`there is no congestion control ${name}`);
+  connection.congestion = CONGESTION_CONTROLS[name as CongestionControlName];
+  connection.congestion.begin(connection);
 }
 
 /** ABORT: a reset for the peer; everything queued is released. `EVENT_CLOSED` follows with ECONNABORTED. */

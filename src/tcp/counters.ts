@@ -31,6 +31,13 @@ const NAMES = [
   'connectionsReused',
   'checksumsVerified',
   'checksumsSkipped',
+  'tailLossProbes',
+  'spuriousRecoveries',
+  'sacksReneged',
+  'sackBlocksIgnored',
+  'synCookiesSent',
+  'synCookiesAccepted',
+  'synCookiesRefused',
 ] as const;
 
 export type TcpCounterName = (typeof NAMES)[number];
@@ -73,3 +80,15 @@ export const CONNECTIONS_REUSED = NAMES.indexOf('connectionsReused');
 /** Segments received whose checksum neither the device nor the peer's kernel vouched for. */
 export const CHECKSUMS_VERIFIED = NAMES.indexOf('checksumsVerified');
 export const CHECKSUMS_SKIPPED = NAMES.indexOf('checksumsSkipped');
+/** Probes of the tail (RFC 8985 section 7), whether or not something was lost. */
+export const TAIL_LOSS_PROBES = NAMES.indexOf('tailLossProbes');
+/** Recoveries that were undone: nothing had been lost. */
+export const SPURIOUS_RECOVERIES = NAMES.indexOf('spuriousRecoveries');
+/** Times that a peer had dropped what it had said it held (RFC 2018 section 8). */
+export const SACKS_RENEGED = NAMES.indexOf('sacksReneged');
+/** SACK blocks of something we have not sent. */
+export const SACK_BLOCKS_IGNORED = NAMES.indexOf('sackBlocksIgnored');
+/** SYNs answered without remembering them; acknowledgments that brought a cookie back; those that did not, when some might. */
+export const SYN_COOKIES_SENT = NAMES.indexOf('synCookiesSent');
+export const SYN_COOKIES_ACCEPTED = NAMES.indexOf('synCookiesAccepted');
+export const SYN_COOKIES_REFUSED = NAMES.indexOf('synCookiesRefused');

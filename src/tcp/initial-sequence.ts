@@ -38,11 +38,12 @@ export class InitialSequence {
   }
 }
 
-function setIss(tcb: Tcb, iss: Seq): void {
+/** The connection begins at `iss`. */
+export function setIss(tcb: Tcb, iss: Seq): void {
   tcb.iss = iss;
   tcb.sndUna = iss;
   tcb.sndNxt = iss;
-  tcb.sndMax = iss;
   tcb.recover = iss;
+  tcb.rttSeq = iss;
   tcb.sndEnd = seqAdd(iss, 1);
 }

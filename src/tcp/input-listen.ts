@@ -6,13 +6,18 @@ import {
   DROP_TCP_NO_CONNECTION,
 } from '../wire/drop-reasons.ts';
 import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
-import { PASSIVE_OPENS } from './counters.ts';
+import { PASSIVE_OPENS, SYN_COOKIES_ACCEPTED, SYN_COOKIES_REFUSED, SYN_COOKIES_SENT } from './counters.ts';
+import { setIss } from './initial-sequence.ts';
+import { synchronizedArrives } from './input-synchronized.ts';
 import type { Listener } from './listener.ts';
 import { acceptSyn } from './open.ts';
+import { NO_WINDOW_SCALE } from './replies.ts';
 import type { Segment } from './segment.ts';
-import { type Seq, toSeq } from './sequence.ts';
+import { type Seq, seqAdd, toSeq } from './sequence.ts';
 import { SYN_RECEIVED, setState } from './state.ts';
+import { COOKIE_LIFETIME_US, restoreOptions, stampWithOptions } from './syn-cookies.ts';
 import type { Tcp } from './tcp.ts';
+import { synWindowField } from './window.ts';
 
 export function listenArrives(tcp: Tcp, listener: Listener, segment: Segment): void {
   // First, a reset: it cannot be for anything we sent.
@@ -22,6 +27,7 @@ export function listenArrives(tcp: Tcp, listener: Listener, segment: Segment): v
   }
   // Second, an acknowledgment of something a listener never sent.
   if ((segment.flags & TCP_ACK) !== 0) {
+    if (tcp.nowUs <= listener.cookiesUntilUs && openFromCookie(tcp, listener, segment)) return;
     tcp.drops.increment(DROP_TCP_NO_CONNECTION);
     if (tcp.takeChallenge()) {
       tcp.reply(segment, segment.ack, toSeq(0), TCP_RST, 0);
@@ -42,7 +48,7 @@ export function listenArrives(tcp: Tcp, listener: Listener, segment: Segment): v
  */
 export function openFromSyn(tcp: Tcp, listener: Listener, segment: Segment, oldSndNxt: Seq | null): void {
   if (listener.halfOpen >= listener.backlog) {
-    tcp.drops.increment(DROP_TCP_BACKLOG);
+    if (!tcp.settings.synCookies || !answerWithCookie(tcp, listener, segment)) tcp.drops.increment(DROP_TCP_BACKLOG);
     return;
   }
   const tcb = tcp.createConnection(segment.remoteAddress, segment.remotePort, segment.localAddress, segment.localPort);
@@ -65,4 +71,53 @@ export function openFromSyn(tcp: Tcp, listener: Listener, segment: Segment, oldS
   }
   tcb.synNow = true;
   tcp.wantOutput(tcb);
+}
+
+/** Answers a SYN without remembering it. False: too many answers wait. */
+function answerWithCookie(tcp: Tcp, listener: Listener, segment: Segment): boolean {
+  const { options } = segment;
+  const iss = tcp.synCookies.make(segment, tcp.nowUs);
+  if (!tcp.reply(segment, iss, seqAdd(segment.seq, 1), TCP_SYN | TCP_ACK, synWindowField(tcp))) return false;
+  // Without timestamps nothing else can be told, so that nothing else is agreed on.
+  const sack = options.hasTimestamps && options.sackPermitted && tcp.settings.sack;
+  if (options.hasTimestamps) {
+    const offset = tcp.initialSequence.timestampOffset(segment.localAddress, segment.remoteAddress);
+    tcp.replies.addTimestamps(stampWithOptions(tcp.timestamp(offset), segment, sack), options.tsValue);
+  }
+  const scales = options.hasTimestamps && options.windowScale >= 0;
+  tcp.replies.addSynOptions(scales ? tcp.receiveScale : NO_WINDOW_SCALE, sack);
+  listener.cookiesUntilUs = tcp.nowUs + COOKIE_LIFETIME_US;
+  tcp.counters.increment(SYN_COOKIES_SENT);
+  return true;
+}
+
+/** Makes the connection whose SYN was answered with a cookie, if the segment brings it back. */
+function openFromCookie(tcp: Tcp, listener: Listener, segment: Segment): boolean {
+  const mss = (segment.flags & TCP_SYN) === 0 ? tcp.synCookies.check(segment, tcp.nowUs) : 0;
+  if (mss === 0) {
+    tcp.counters.increment(SYN_COOKIES_REFUSED);
+    return false;
+  }
+  const tcb = tcp.createConnection(segment.remoteAddress, segment.remotePort, segment.localAddress, segment.localPort);
+  if (tcb === null) {
+    // It may come again.
+    tcp.drops.increment(DROP_TCP_CONNECTIONS);
+    return true;
+  }
+  tcp.counters.increment(PASSIVE_OPENS);
+  tcp.counters.increment(SYN_COOKIES_ACCEPTED);
+  tcb.listener = listener;
+  listener.halfOpen++;
+  tcb.lastReceivedUs = tcp.nowUs;
+  setIss(tcb, seqAdd(segment.ack, -1));
+  tcb.sndNxt = segment.ack;
+  setState(tcb, SYN_RECEIVED);
+  restoreOptions(segment, mss);
+  // As if the SYN had just arrived; the segment goes on as what it is, the acknowledgment of ours.
+  segment.seq = seqAdd(segment.seq, -1);
+  acceptSyn(tcp, tcb, segment);
+  segment.seq = seqAdd(segment.seq, 1);
+  if (tcb.path === null) tcp.finish(tcb, 'ENETUNREACH');
+  else synchronizedArrives(tcp, tcb, segment);
+  return true;
 }

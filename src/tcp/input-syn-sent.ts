@@ -4,13 +4,13 @@ import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
 import { RESETS_RECEIVED } from './counters.ts';
 import { processText } from './input-synchronized.ts';
 import { acceptSyn, establish } from './open.ts';
-import { abandonTiming, sampleFromAck } from './rtt.ts';
+import { stopRetransmitTimer } from './retransmission-timer.ts';
+import { sampleFromSyn } from './rtt.ts';
 import type { Segment } from './segment.ts';
 import { seqAdd, seqAfter, seqBeforeOrAt, toSeq } from './sequence.ts';
 import { SYN_RECEIVED, setState } from './state.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
-import { stopRetransmitTimer } from './timers.ts';
 
 /** How soon a SYN follows the reset of an older incarnation. */
 const OLD_INCARNATION_RETRY_US = 2000;
@@ -18,7 +18,7 @@ const OLD_INCARNATION_RETRY_US = 2000;
 export function synSentArrives(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   const { flags } = segment;
   // First, the ACK bit: it must cover our SYN and nothing we have not sent.
-  if ((flags & TCP_ACK) !== 0 && (seqBeforeOrAt(segment.ack, tcb.iss) || seqAfter(segment.ack, tcb.sndMax))) {
+  if ((flags & TCP_ACK) !== 0 && (seqBeforeOrAt(segment.ack, tcb.iss) || seqAfter(segment.ack, tcb.sndNxt))) {
     tcp.drops.increment(DROP_TCP_ACK);
     if ((flags & TCP_RST) === 0) refuseAck(tcp, tcb, segment);
     return;
@@ -42,8 +42,6 @@ export function synSentArrives(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   if ((flags & TCP_ACK) === 0) {
     // Simultaneous open: our SYN again, now with the acknowledgment of theirs.
     setState(tcb, SYN_RECEIVED);
-    tcb.sndNxt = tcb.iss;
-    abandonTiming(tcb);
     tcb.synNow = true;
     tcp.wantOutput(tcb);
     return;
@@ -51,10 +49,7 @@ export function synSentArrives(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   tcb.sndUna = segment.ack;
   tcb.sndNxt = segment.ack;
   tcb.sndWl2 = segment.ack;
-  const echoUs = segment.options.hasTimestamps
-    ? ((tcp.timestamp(tcb.tsOffset) - segment.options.tsEcho) | 0) * 1000
-    : -1;
-  sampleFromAck(tcp, tcb, segment.ack, echoUs);
+  sampleFromSyn(tcp, tcb, segment);
   stopRetransmitTimer(tcp, tcb);
   tcb.ackNow = true;
   establish(tcp, tcb);

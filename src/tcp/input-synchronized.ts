@@ -14,9 +14,12 @@ import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
 import { CHALLENGE_ACKS, DUPLICATE_SEGMENTS, OUT_OF_ORDER_SEGMENTS, RESETS_RECEIVED } from './counters.ts';
 import { announcedMss } from './mss.ts';
 import { establish } from './open.ts';
-import { acknowledgedNew, duplicateAck, flightBytes } from './recovery.ts';
-import { abandonTiming, sampleFromAck } from './rtt.ts';
-import type { Segment } from './segment.ts';
+import { flightBytes } from './pipe.ts';
+import { acknowledgmentArrives } from './recovery.ts';
+import { isPersisting, startRetransmitTimer, stopRetransmitTimer } from './retransmission-timer.ts';
+import { echoAgeUs, sampleFromAck, sampleFromSyn } from './rtt.ts';
+import { reportDuplicate } from './sack-blocks.ts';
+import { type Segment, segmentEnd } from './segment.ts';
 import { releaseAcknowledged } from './send-queue.ts';
 import {
   type Seq,
@@ -27,6 +30,7 @@ import {
   seqBeforeOrAt,
   seqDistance,
   seqMax,
+  seqMin,
   toSeq,
 } from './sequence.ts';
 import {
@@ -40,9 +44,9 @@ import {
   SYN_RECEIVED,
   setState,
 } from './state.ts';
-import { EVENT_PEER_CLOSED, EVENT_READABLE, EVENT_WRITABLE, type Tcb } from './tcb.ts';
+import { EVENT_PEER_CLOSED, EVENT_READABLE, EVENT_WRITABLE, RECOVERY, type Tcb, TIMER_REORDERING } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
-import { startRetransmitTimer, startSlowTimer, stopRetransmitTimer } from './timers.ts';
+import { startSlowTimer } from './timers.ts';
 import { receiveWindow } from './window.ts';
 
 /** RFC 7323 5.5: a connection idle for longer than this has outlived its recent timestamp. */
@@ -84,7 +88,6 @@ function repeatsSyn(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
   if ((segment.flags & (TCP_SYN | TCP_RST)) !== TCP_SYN || segment.seq !== tcb.irs) return false;
   if ((segment.flags & TCP_ACK) === 0) {
     tcb.synNow = true;
-    abandonTiming(tcb);
     tcp.wantOutput(tcb);
     return true;
   }
@@ -151,8 +154,13 @@ function checkSequence(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
   // Differs from RFC 7323 5.3, which forgets the timestamp of a segment out of the window: when our acknowledgment was lost,
   // the answer to the retransmission must echo the retransmission, or the peer takes its time-out for the round trip.
   if (offset < 0 && offset > -tcp.settings.receiveBufferBytes) recordTimestamp(tcp, tcb, segment);
-  if ((segment.flags & TCP_SYN) !== 0) challenge(tcp, tcb);
-  else answerUnacceptable(tcp, tcb, segment);
+  if ((segment.flags & TCP_SYN) !== 0) {
+    challenge(tcp, tcb);
+    return false;
+  }
+  // RFC 2883 4.1: the peer learns that it sent this for nothing.
+  if (offset < 0) reportDuplicate(tcb, segment.seq, seqMin(segmentEnd(segment), tcb.rcvNxt));
+  answerUnacceptable(tcp, tcb, segment);
   return false;
 }
 
@@ -177,7 +185,7 @@ function processAck(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
   }
   const { ack } = segment;
   if (tcb.state === SYN_RECEIVED) {
-    if (!seqAfter(ack, tcb.sndUna) || seqAfter(ack, tcb.sndMax)) {
+    if (!seqAfter(ack, tcb.sndUna) || seqAfter(ack, tcb.sndNxt)) {
       tcp.drops.increment(DROP_TCP_ACK);
       if (tcp.takeChallenge()) tcp.reply(segment, ack, toSeq(0), TCP_RST, 0);
       return false;
@@ -195,28 +203,26 @@ function processAck(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
   if (seqAfterOrAt(ack, tcb.sndUna)) updateSendWindow(tcb, segment);
   if (tcb.sndWnd > windowBefore) windowOpened(tcp, tcb);
   if (seqAfter(ack, tcb.sndUna)) return acknowledgeData(tcp, tcb, segment);
-  if (ack === tcb.sndUna) {
-    // The peer answers: whatever waits on its window may wait on.
-    // Once the application has closed, a peer that keeps its window shut is not waited for without end.
-    if (tcb.persisting && !tcb.readClosed) tcb.retries = 0;
-    // RFC 5681 section 2: a duplicate acknowledgment.
-    if (segment.length === 0 && tcb.sndWnd === windowBefore && flightBytes(tcb) > 0 && tcb.sndWnd > 0) {
-      duplicateAck(tcp, tcb);
-    }
-  }
+  if (ack !== tcb.sndUna) return true;
+  // The peer answers: whatever waits on its window may wait on.
+  // Once the application has closed, a peer that keeps its window shut is not waited for without end.
+  if (isPersisting(tcb) && !tcb.readClosed) tcb.retries = 0;
+  // RFC 5681 section 2: a duplicate acknowledgment.
+  const isDuplicate = segment.length === 0 && tcb.sndWnd === windowBefore && tcb.sndWnd > 0 && flightBytes(tcb) > 0;
+  if (isDuplicate || segment.options.sackCount > 0) acknowledgmentArrives(tcp, tcb, segment, isDuplicate);
   return true;
 }
 
 /** RFC 5961 5.2: neither newer than anything sent nor older than the peer's largest window. */
 function isPlausibleAck(tcb: Tcb, ack: Seq): boolean {
-  return !seqAfter(ack, tcb.sndMax) && !seqBefore(ack, seqAdd(tcb.sndUna, -tcb.maxSndWnd));
+  return !seqAfter(ack, tcb.sndNxt) && !seqBefore(ack, seqAdd(tcb.sndUna, -tcb.maxSndWnd));
 }
 
 /** SYN-RECEIVED: our SYN is acknowledged. */
 function acknowledgeSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   tcb.sndUna = segment.ack;
   tcb.sndNxt = seqMax(tcb.sndNxt, segment.ack);
-  sampleFromAck(tcp, tcb, segment.ack, echoAgeUs(tcp, tcb, segment));
+  sampleFromSyn(tcp, tcb, segment);
   stopRetransmitTimer(tcp, tcb);
   tcb.synNow = false;
   establish(tcp, tcb);
@@ -233,7 +239,7 @@ function updateSendWindow(tcb: Tcb, segment: Segment): void {
 }
 
 function windowOpened(tcp: Tcp, tcb: Tcb): void {
-  if (tcb.persisting) {
+  if (isPersisting(tcb)) {
     stopRetransmitTimer(tcp, tcb);
     tcb.persistShift = 0;
     tcb.retries = 0;
@@ -243,23 +249,20 @@ function windowOpened(tcp: Tcp, tcb: Tcb): void {
 
 /** SND.UNA advances: regions go back to the application, timers and window move on, our FIN may be acknowledged. */
 function acknowledgeData(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
-  const bytes = seqDistance(segment.ack, tcb.sndUna);
-  tcb.sndUna = segment.ack;
-  if (seqBefore(tcb.sndNxt, tcb.sndUna)) tcb.sndNxt = tcb.sndUna;
-  releaseAcknowledged(tcp.regions, tcb, tcb.sndUna);
-  // Of no use while a segment is timed.
-  const echoUs = tcb.rttTimed ? -1 : echoAgeUs(tcp, tcb, segment);
+  const echoUs = echoAgeUs(tcp, tcb, segment);
   // After a time-out, an echo older than the last transmission tells how long acknowledgments were lost, not a round trip;
   // taken for one, it would feed the time-out on itself.
   const isStale = tcb.retries > 0 && echoUs > tcp.nowUs - tcb.lastSentUs + TS_TICK_US;
+  acknowledgmentArrives(tcp, tcb, segment, false);
+  releaseAcknowledged(tcp.regions, tcb, tcb.sndUna);
   tcb.retries = 0;
   tcb.persistShift = 0;
-  sampleFromAck(tcp, tcb, segment.ack, isStale ? -1 : echoUs);
-  acknowledgedNew(tcb, bytes);
-  // RFC 6298 5.2 and 5.3; in recovery the first partial acknowledgment only, so that the timer ends a recovery that takes a
+  sampleFromAck(tcb, tcp.settings, segment.ack, tcp.acknowledgment.rttUs, isStale ? -1 : echoUs);
+  // RFC 6298 5.2 and 5.3; without SACK the first partial acknowledgment only, so that the timer ends a recovery that takes a
   // round trip for each of many losses (RFC 6582 3.2 step 3).
-  if (tcb.sndUna === tcb.sndMax) stopRetransmitTimer(tcp, tcb);
-  else if (!tcb.inRecovery || tcb.partialAcks <= 1) startRetransmitTimer(tcp, tcb);
+  const isSlow = tcb.recoveryState === RECOVERY && !tcb.sack && tcb.partialAcks > 1;
+  if (flightBytes(tcb) === 0) stopRetransmitTimer(tcp, tcb);
+  else if (tcb.timerPurpose !== TIMER_REORDERING && !isSlow) startRetransmitTimer(tcp, tcb);
   if (tcb.writableWanted && seqDistance(tcb.sndEnd, tcb.sndUna) <= tcp.settings.sendLowWaterBytes) {
     tcb.writableWanted = false;
     tcp.raise(tcb, EVENT_WRITABLE);
@@ -281,13 +284,6 @@ function finAcknowledged(tcp: Tcp, tcb: Tcb): boolean {
   return false;
 }
 
-/** Age of the timestamp that the peer echoes (RFC 7323 4.1), or -1 when there is none to believe. */
-function echoAgeUs(tcp: Tcp, tcb: Tcb, segment: Segment): number {
-  if (!tcb.timestamps || !segment.options.hasTimestamps || segment.options.tsEcho === 0) return -1;
-  const age = (tcp.timestamp(tcb.tsOffset) - segment.options.tsEcho) | 0;
-  return age < 0 ? -1 : age * 1000;
-}
-
 /** Seventh, the segment text, and eighth, the FIN bit. */
 export function processText(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   if (segment.length === 0 || !mayReceive(tcb.state)) return;
@@ -297,6 +293,7 @@ export function processText(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   const repeated = Math.min(seqDistance(tcb.rcvNxt, seq), length);
   if (repeated > 0) {
     tcp.counters.increment(DUPLICATE_SEGMENTS);
+    reportDuplicate(tcb, seq, seqAdd(seq, repeated));
     seq = seqAdd(seq, repeated);
     at += repeated;
     length -= repeated;

@@ -23,7 +23,7 @@ import { synSentArrives } from './input-syn-sent.ts';
 import { synchronizedArrives } from './input-synchronized.ts';
 import { timeWaitArrives } from './input-time-wait.ts';
 import { limitToPath } from './mss.ts';
-import { abandonTiming } from './rtt.ts';
+import { retransmitEverything } from './recovery.ts';
 import { readSegment, type Segment, segmentEnd } from './segment.ts';
 import { seqAfterOrAt, seqBefore, toSeq } from './sequence.ts';
 import { isSynchronized, SYN_SENT } from './state.ts';
@@ -105,7 +105,7 @@ export function reportIcmpError(
   if (value < 0) return;
   const tcb = tcp.connection(value);
   const seq = toSeq(tcpSeq(bytes, at));
-  const inFlight = seqAfterOrAt(seq, tcb.sndUna) && seqBefore(seq, tcb.sndMax);
+  const inFlight = seqAfterOrAt(seq, tcb.sndUna) && seqBefore(seq, tcb.sndNxt);
   if (!inFlight || type !== ICMP_UNREACHABLE) return;
   if (code === ICMP_CODE_FRAG_NEEDED) lowerSegmentSize(tcp, tcb, nextMtu);
   else if (tcb.state === SYN_SENT) tcp.finish(tcb, openError(code));
@@ -120,9 +120,7 @@ function lowerSegmentSize(tcp: Tcp, tcb: Tcb, nextMtu: number): void {
   const before = tcb.mssBytes;
   limitToPath(tcb);
   if (tcb.mssBytes >= before) return;
-  tcb.sndNxt = tcb.sndUna;
-  abandonTiming(tcb);
-  tcp.wantOutput(tcb);
+  retransmitEverything(tcp, tcb);
 }
 
 /** What a connection that is being opened fails with (RFC 5461 section 4, as Linux does). */

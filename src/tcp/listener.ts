@@ -18,6 +18,8 @@ export class Listener {
   readonly accept: (connection: Tcb) => TcpUser;
   /** Connections of this listener in SYN-RECEIVED. */
   halfOpen = 0;
+  /** Until when acknowledgments of SYN cookies may come. */
+  cookiesUntilUs = Number.NEGATIVE_INFINITY;
   private readonly tcp: ListeningTcp;
 
   constructor(tcp: ListeningTcp, port: number, backlog: number, accept: (connection: Tcb) => TcpUser) {

@@ -2,6 +2,7 @@
 import { IPV4_BYTES } from '../wire/ipv4.ts';
 import { TCP_BYTES } from '../wire/tcp.ts';
 import { TIMESTAMPS_BYTES } from '../wire/tcp-options.ts';
+import { sackOptionBytes } from './sack-blocks.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 
@@ -16,6 +17,11 @@ const FIXED_HEADERS_BYTES = IPV4_BYTES + TCP_BYTES;
 /** The MSS we announce: the link's MTU less fixed headers (RFC 6691 section 2). */
 export function announcedMss(tcp: Tcp): number {
   return tcp.mtuBytes - FIXED_HEADERS_BYTES;
+}
+
+/** Payload bytes of a full segment now: what is reported by SACK takes its room from the text. */
+export function segmentBytes(tcb: Tcb): number {
+  return tcb.mssBytes - sackOptionBytes(tcb);
 }
 
 /** RFC 9293 3.7.1: Eff.snd.MSS, from the peer's announcement, the path's MTU and the options every segment carries. */

@@ -1,5 +1,5 @@
 /** What both ends do when a SYN arrives: its options (RFC 9293 3.7.1, RFC 7323), and the step to ESTABLISHED. */
-import { newReno } from './congestion/newreno.ts';
+import { INITIAL_SSTHRESH_BYTES } from './congestion/congestion.ts';
 import { ESTABLISHED_TOTAL } from './counters.ts';
 import { DEFAULT_MSS_BYTES, limitToPath } from './mss.ts';
 import type { Segment } from './segment.ts';
@@ -30,6 +30,7 @@ export function acceptSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
     tcb.tsRecent = options.tsValue;
     tcb.tsRecentUs = tcp.nowUs;
   }
+  tcb.sack = options.sackPermitted && tcp.settings.sack;
   limitToPath(tcb);
   tcb.peerSegmentBytes = Math.min(DEFAULT_MSS_BYTES, tcb.peerMssBytes);
   // The window in a SYN is never scaled (RFC 7323 2.2).
@@ -46,7 +47,11 @@ export function establish(tcp: Tcp, tcb: Tcb): void {
   tcb.retries = 0;
   if (tcb.srttUs === 0) tcb.rtoUs = synWasLost ? LOST_SYN_RTO_US : tcp.settings.initialRtoUs;
   tcp.counters.increment(ESTABLISHED_TOTAL);
-  newReno.begin(tcb, synWasLost ? 1 : tcp.settings.initialWindowSegments);
+  tcb.cwndBytes = (synWasLost ? 1 : tcp.settings.initialWindowSegments) * tcb.mssBytes;
+  tcb.ssthreshBytes = INITIAL_SSTHRESH_BYTES;
+  tcb.rackFack = tcb.sndUna;
+  tcb.congestion = tcp.congestion;
+  tcb.congestion.begin(tcb);
   startSlowTimer(tcp, tcb);
   // A CLOSE that came before was kept until now (RFC 9293 3.10.4).
   if (tcb.finQueued) setState(tcb, FIN_WAIT_1);

@@ -1,56 +1,35 @@
 /**
- * Output: the only place where segments are built (RFC 9293 sections 3.8 and 3.10.2). A turn's output phase visits every
- * marked connection once and sends what window, congestion window and transmit queue allow: the acknowledgment that input
- * asked for rides on data, the FIN on the last of it, and whatever goes to a device that segments leaves as one
- * super-frame.
- *
- * Memory: headers are written into header slots of the transmit queue; payload stays in the application's regions.
+ * Output: what is sent, and when (RFC 9293 sections 3.8 and 3.10.2). A turn's output phase visits every marked connection once
+ * and sends what window, congestion window and transmit queue allow: what was lost first, then what is new; the
+ * acknowledgment that input asked for rides on data, the FIN on the last of it, and whatever goes to a device that segments
+ * leaves as one super-frame. Segments are built in build.ts.
  */
-import { addSums, finishSum, foldSum, sumBytes } from '../wire/checksum.ts';
-import { ETHERNET_BYTES } from '../wire/ethernet.ts';
-import { IPV4_BYTES, PROTOCOL_TCP } from '../wire/ipv4.ts';
+import type { Bytes } from '../wire/bytes.ts';
+import { PROTOCOL_TCP } from '../wire/ipv4.ts';
+import { setTcp, TCP_ACK, TCP_BYTES, TCP_SYN } from '../wire/tcp.ts';
 import {
-  setTcp,
-  setTcpChecksum,
-  TCP_ACK,
-  TCP_BYTES,
-  TCP_CHECKSUM_OFFSET,
-  TCP_FIN,
-  TCP_PSH,
-  TCP_SYN,
-} from '../wire/tcp.ts';
-import { TIMESTAMPS_BYTES, writeMss, writeTimestamps, writeWindowScale } from '../wire/tcp-options.ts';
-import { setVnetChecksum, setVnetGso, VNET_GSO_TCPV4 } from '../wire/virtio-net.ts';
-import {
-  ACKS_MERGED,
-  ACKS_MERGED_WITH_FIN,
-  BYTES_RETRANSMITTED,
-  FINS_MERGED,
-  KEEP_ALIVE_PROBES,
-  PAYLOAD_BYTES_SENT,
-  PAYLOAD_BYTES_SUMMED,
-  PURE_ACKS_SENT,
-  SEGMENTS_RETRANSMITTED,
-  SEGMENTS_SENT,
-  SUPER_FRAMES_SENT,
-  WINDOW_PROBES,
-} from './counters.ts';
-import { announcedMss } from './mss.ts';
-import { limitedTransmitBytes } from './recovery.ts';
-import { abandonTiming, timeSegment } from './rtt.ts';
-import { cutOnGrid, gatherRegions, sumRegions } from './send-queue.ts';
-import { type Seq, seqAdd, seqAfter, seqBefore, seqBits, seqDistance, seqMax } from './sequence.ts';
+  writeMss,
+  writeSackPermitted,
+  writeSackPermittedTimestamps,
+  writeTimestamps,
+  writeWindowScale,
+} from '../wire/tcp-options.ts';
+import { finishHeader, largestSegment, outputAck, outputPureAck, outputSegment, segmentEndAfter } from './build.ts';
+import { KEEP_ALIVE_PROBES, SEGMENTS_SENT, WINDOW_PROBES } from './counters.ts';
+import { announcedMss, segmentBytes } from './mss.ts';
+import { flightBytes, pipeBytes } from './pipe.ts';
+import { NO_WINDOW_SCALE } from './replies.ts';
+import { isPersisting, startPersistTimer, startRetransmitTimer } from './retransmission-timer.ts';
+import { outputRetransmissions, outputTailLossProbe } from './retransmit.ts';
+import { seqAdd, seqAfter, seqBefore, seqBits, seqDistance } from './sequence.ts';
 import { SYN_RECEIVED, SYN_SENT } from './state.ts';
-import type { Tcb } from './tcb.ts';
+import { probeSent } from './tail-loss-probe.ts';
+import { type Tcb, TIMER_TAIL_LOSS_PROBE } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
-import { startPersistTimer, startRetransmitTimer } from './timers.ts';
-import { advanceWindow, emptySegmentSeq, receiveWindowField, synWindowField } from './window.ts';
+import { emptySegmentSeq, synWindowField } from './window.ts';
 
 /** Frames that one connection may queue in one output phase; the others come first, then it goes on. */
 const FRAMES_PER_TURN = 64;
-
-/** The longest IPv4 packet. */
-const MAX_PACKET_BYTES = 0xffff;
 
 /** Sends what the connection has marked. False: there is more to send than this turn had room for. */
 export function outputConnection(tcp: Tcp, tcb: Tcb): boolean {
@@ -58,12 +37,13 @@ export function outputConnection(tcp: Tcp, tcb: Tcb): boolean {
   if (tcb.keepAliveNow && !outputKeepAlive(tcp, tcb)) return false;
   // Without packet merging an acknowledgment goes before whatever it could have ridden on.
   if (!tcp.settings.packetMerging && (tcb.ackNow || tcb.ackDelayed) && !outputPureAck(tcp, tcb)) return false;
-  if (tcb.retransmitOne && !outputRetransmission(tcp, tcb)) return false;
+  if (tcb.lostBytes > 0 && !tcb.frtoHolds && !outputRetransmissions(tcp, tcb)) return false;
+  if (tcb.tlpNow && !outputLossProbe(tcp, tcb)) return false;
   if (tcb.probeNow && !outputProbe(tcp, tcb)) return false;
   for (let frames = 0; frames < FRAMES_PER_TURN; frames++) {
     const length = sendableBytes(tcp, tcb);
     if (length < 0) return finishOutput(tcp, tcb);
-    if (!outputData(tcp, tcb, tcb.sndNxt, length)) return false;
+    if (!outputData(tcp, tcb, length)) return false;
   }
   return false;
 }
@@ -78,6 +58,7 @@ function finishOutput(tcp: Tcp, tcb: Tcb): boolean {
   } else if (tcb.ackDelayed && !tcp.timers.isArmed(tcb.delayedAckTimer)) {
     tcp.timers.scheduleAfter(tcb.delayedAckTimer, tcp.settings.delayedAckUs);
   }
+  noteWindowUse(tcb);
   const waiting = seqDistance(tcb.sndEnd, tcb.sndNxt) > 0 || (tcb.finQueued && tcb.sndNxt === tcb.sndEnd);
   if (waiting && tcb.sndNxt === tcb.sndUna && !tcp.timers.isArmed(tcb.retransmitTimer)) startPersistTimer(tcp, tcb);
   return true;
@@ -94,16 +75,13 @@ function sendableBytes(tcp: Tcp, tcb: Tcb): number {
   if (flight === 0) restartAfterIdle(tcp, tcb);
   // A FIN takes a sequence number of the peer's window and nothing of the network's.
   if (unsent === 0) return tcb.sndWnd > flight ? 0 : -1;
-  const room = Math.min(tcb.sndWnd, tcb.cwndBytes + limitedTransmitBytes(tcb)) - flight;
+  const room = Math.min(tcb.sndWnd - flight, tcb.cwndBytes - pipeBytes(tcb));
   if (room <= 0) return -1;
   let length = Math.min(unsent, room, largestSegment(tcp, tcb));
   if (length === unsent) return length;
-  if (length < tcb.mssBytes) {
-    // What was sent before is no silly window: the retransmission timer sends it again however little it is.
-    const worthwhile = 2 * length >= tcb.maxSndWnd || seqBefore(tcb.sndNxt, tcb.sndMax);
-    return flight === 0 && worthwhile ? length : -1;
-  }
-  length -= length % tcb.mssBytes;
+  const full = segmentBytes(tcb);
+  if (length < full) return flight === 0 && 2 * length >= tcb.maxSndWnd ? length : -1;
+  length -= length % full;
   return length;
 }
 
@@ -113,78 +91,67 @@ function restartAfterIdle(tcp: Tcp, tcb: Tcb): void {
   tcb.cwndBytes = Math.min(tcb.cwndBytes, tcp.settings.initialWindowSegments * tcb.mssBytes);
 }
 
-/** Payload bytes of the longest segment: one MSS, or as many as the device cuts from a super-frame. */
-function largestSegment(tcp: Tcp, tcb: Tcb): number {
-  if (!tcp.superFrames) return tcb.mssBytes;
-  const packetBytes = Math.min(MAX_PACKET_BYTES, tcp.features.maxFrameBytes - ETHERNET_BYTES);
-  const payloadBytes = packetBytes - IPV4_BYTES - headerBytesOf(tcb);
-  return payloadBytes - (payloadBytes % tcb.mssBytes);
+/** What of the congestion window is used, over a window of data (RFC 7661 section 4.3, as Linux keeps it). */
+function noteWindowUse(tcb: Tcb): void {
+  const pipe = pipeBytes(tcb);
+  const room = tcb.cwndBytes - pipe;
+  const hasNew = seqDistance(tcb.sndEnd, tcb.sndNxt) > 0 && tcb.sndWnd - flightBytes(tcb) > room;
+  const isLimited = room < tcb.mssBytes && (hasNew || tcb.lostBytes > tcb.retransmittedBytes);
+  const isNewWindow = !seqBefore(tcb.sndUna, tcb.usedCwndSeq);
+  if (!isNewWindow && !isLimited && (tcb.cwndLimited || pipe <= tcb.usedCwndBytes)) return;
+  tcb.cwndLimited = isLimited;
+  tcb.usedCwndBytes = pipe;
+  tcb.usedCwndSeq = tcb.sndNxt;
 }
 
-function headerBytesOf(tcb: Tcb): number {
-  return TCP_BYTES + (tcb.timestamps ? TIMESTAMPS_BYTES : 0);
-}
-
-/** Sends up to `limit` bytes from `seq` = SND.NXT, with the FIN when they are the last. False: the queue is full. */
-function outputData(tcp: Tcp, tcb: Tcb, seq: Seq, limit: number): boolean {
-  const windowEnd = seqAdd(tcb.sndUna, tcb.sndWnd);
-  // The FIN needs a place in the peer's window of its own, unless it was sent before.
-  const finFits = seqBefore(tcb.sndEnd, windowEnd) || seqAfter(tcb.sndMax, tcb.sndEnd);
+/** Sends up to `limit` bytes from SND.NXT on, with the FIN when they are the last. False: the queue is full. */
+function outputData(tcp: Tcp, tcb: Tcb, limit: number): boolean {
+  const seq = tcb.sndNxt;
+  // The FIN needs a place in the peer's window of its own.
+  const finFits = seqBefore(tcb.sndEnd, seqAdd(tcb.sndUna, tcb.sndWnd));
   const length = outputSegment(tcp, tcb, seq, limit, finFits);
   if (length < 0) return false;
-  const end = segmentEndAfter(tcp, tcb, seq, length, finFits);
-  if (seqBefore(seq, tcb.sndMax)) countRetransmission(tcp, length);
-  else timeSegment(tcb, end, tcp.nowUs);
-  tcb.sndNxt = end;
-  tcb.sndMax = seqMax(tcb.sndMax, end);
+  tcb.sndNxt = segmentEndAfter(tcp, tcb, seq, length, finFits);
+  tcp.ranges.append(tcb, seq, tcb.sndNxt);
+  tcb.prrOutBytes += length;
   tcb.lastSentUs = tcp.nowUs;
-  if (tcb.persisting || !tcp.timers.isArmed(tcb.retransmitTimer)) startRetransmitTimer(tcp, tcb);
+  const isTimed = tcp.timers.isArmed(tcb.retransmitTimer) && !isPersisting(tcb);
+  // The probe counts from the last transmission (RFC 8985 7.2), the time-out from the first (RFC 6298 5.1).
+  if (!isTimed || tcb.timerPurpose === TIMER_TAIL_LOSS_PROBE) startRetransmitTimer(tcp, tcb);
   return true;
 }
 
-/** Fast retransmit: one segment from SND.UNA; SND.NXT stays (RFC 5681 3.2 step 3). */
-function outputRetransmission(tcp: Tcp, tcb: Tcb): boolean {
-  if (tcb.sndUna === tcb.sndMax) {
-    tcb.retransmitOne = false;
-    return true;
-  }
-  const sent = seqDistance(tcb.sndMax, tcb.sndUna);
-  const limit = Math.min(tcb.mssBytes, sent, seqDistance(tcb.sndEnd, tcb.sndUna));
-  const length = outputSegment(tcp, tcb, tcb.sndUna, limit, seqAfter(tcb.sndMax, tcb.sndEnd));
-  if (length < 0) return false;
-  tcb.retransmitOne = false;
-  countRetransmission(tcp, length);
-  tcb.lastSentUs = tcp.nowUs;
-  if (tcb.partialAcks <= 1) startRetransmitTimer(tcp, tcb);
+/** RFC 8985 7.3: the probe is a new segment if the peer has room for one, else the last one again. */
+function outputLossProbe(tcp: Tcp, tcb: Tcb): boolean {
+  const room = Math.min(seqDistance(tcb.sndEnd, tcb.sndNxt), tcb.sndWnd - flightBytes(tcb), segmentBytes(tcb));
+  if (room <= 0) return outputTailLossProbe(tcp, tcb);
+  if (!outputData(tcp, tcb, room)) return false;
+  probeSent(tcp, tcb, false);
   return true;
 }
 
 /**
- * The persist timer expired: at least one byte, whatever the window says (RFC 9293 3.8.6.1). A byte sent into a closed
- * window does not count as sent (SND.NXT stays), but may be acknowledged (SND.MAX covers it).
+ * The persist timer expired (RFC 9293 3.8.6.1). A window that is open but not worth a segment is used now; one that is closed
+ * is asked about.
+ * Differs: the RFC has the probe carry an octet of new data. Like Linux, ours carries none and lies just below SND.UNA: the
+ * peer has to answer it all the same, and what is in flight stays what the window has allowed.
  */
 function outputProbe(tcp: Tcp, tcb: Tcb): boolean {
-  const queued = seqDistance(tcb.sndEnd, tcb.sndUna);
-  if (queued < 0 || (queued === 0 && !tcb.finQueued)) {
+  const unsent = seqDistance(tcb.sndEnd, tcb.sndNxt);
+  if (unsent < 0 || (unsent === 0 && !tcb.finQueued)) {
     tcb.probeNow = false;
     return true;
   }
-  const limit = Math.min(queued, tcb.mssBytes, Math.max(1, tcb.sndWnd));
-  const length = outputSegment(tcp, tcb, tcb.sndUna, limit, true);
-  if (length < 0) return false;
-  if (tcb.sndUna !== tcb.sndMax) abandonTiming(tcb);
-  tcb.probeNow = false;
-  tcp.counters.increment(WINDOW_PROBES);
-  const end = segmentEndAfter(tcp, tcb, tcb.sndUna, length, true);
-  tcb.sndMax = seqMax(tcb.sndMax, end);
-  tcb.lastSentUs = tcp.nowUs;
-  if (tcb.sndWnd > 0) {
-    tcb.sndNxt = end;
-    startRetransmitTimer(tcp, tcb);
+  if (tcb.sndWnd > 0 && unsent > 0) {
+    if (!outputData(tcp, tcb, Math.min(unsent, tcb.sndWnd, segmentBytes(tcb)))) return false;
   } else {
-    tcb.sndNxt = tcb.sndUna;
+    const isOwed = tcb.ackNow || tcb.ackDelayed;
+    if (!outputAck(tcp, tcb, seqAdd(tcb.sndUna, -1))) return false;
+    if (isOwed) tcb.ackNow = true;
     startPersistTimer(tcp, tcb);
   }
+  tcb.probeNow = false;
+  tcp.counters.increment(WINDOW_PROBES);
   return true;
 }
 
@@ -200,103 +167,6 @@ function outputKeepAlive(tcp: Tcp, tcb: Tcb): boolean {
   return true;
 }
 
-/** The sequence number behind a segment of `length` bytes from `seq` that may carry the FIN. */
-function segmentEndAfter(tcp: Tcp, tcb: Tcb, seq: Seq, length: number, finAllowed: boolean): Seq {
-  const end = seqAdd(seq, length);
-  return finAllowed && end === tcb.sndEnd && finMayRide(tcp, tcb, length) ? seqAdd(end, 1) : end;
-}
-
-/** Whether there is a FIN that a segment of `length` bytes may carry: without packet merging it is a segment of its own. */
-function finMayRide(tcp: Tcp, tcb: Tcb, length: number): boolean {
-  return tcb.finQueued && (length === 0 || tcp.settings.packetMerging);
-}
-
-/** Counts what rides on a segment with data or a FIN, before its header pays the acknowledgment. */
-function countMerged(tcp: Tcp, tcb: Tcb, length: number, flags: number): void {
-  if (tcb.ackDelayed || tcb.ackNow) tcp.counters.increment(length > 0 ? ACKS_MERGED : ACKS_MERGED_WITH_FIN);
-  if (length > 0 && (flags & TCP_FIN) !== 0) tcp.counters.increment(FINS_MERGED);
-}
-
-/**
- * Builds a segment of at most `limit` bytes from `seq`; a FIN that is queued rides on it when it reaches the end and
- * `finAllowed`. Returns the bytes that it carries, -1 when the queue is full.
- */
-function outputSegment(tcp: Tcp, tcb: Tcb, seq: Seq, limit: number, finAllowed: boolean): number {
-  const { path } = tcb;
-  const at = tcp.ip.begin();
-  if (at === 0 || path === null) return -1;
-  const offload = tcp.features.transmitChecksum;
-  const wanted = offload ? limit : cutOnGrid(tcp.bytes, tcb, seq, limit);
-  const length = wanted === 0 ? 0 : gatherRegions(tcp.queue, tcb, seq, wanted);
-  let flags = TCP_ACK;
-  if (seqAdd(seq, length) === tcb.sndEnd) {
-    if (length > 0) flags |= TCP_PSH;
-    if (finMayRide(tcp, tcb, length) && finAllowed) flags |= TCP_FIN;
-  }
-  countMerged(tcp, tcb, length, flags);
-  const tcpAt = at + path.headerBytes;
-  const headerBytes = writeHeader(tcp, tcb, tcpAt, seq, flags);
-  if (offload) {
-    offloadChecksum(tcp, at, path.headerBytes, path.pseudoSum, headerBytes + length);
-    if (length > tcb.mssBytes) {
-      setVnetGso(tcp.bytes, at, VNET_GSO_TCPV4, path.headerBytes + headerBytes, tcb.mssBytes);
-      tcp.counters.increment(SUPER_FRAMES_SENT);
-    }
-  } else {
-    const payload = length === 0 ? 0 : sumRegions(tcp.bytes, tcb, seq, length);
-    tcp.counters.add(PAYLOAD_BYTES_SUMMED, Math.floor(payload / 0x10000));
-    fillChecksum(tcp, tcpAt, headerBytes, addSums(path.pseudoSum + headerBytes + length, payload & 0xffff));
-  }
-  tcp.ip.send(path, at, PROTOCOL_TCP, headerBytes, length);
-  tcp.counters.increment(SEGMENTS_SENT);
-  tcp.counters.add(PAYLOAD_BYTES_SENT, length);
-  return length;
-}
-
-function outputPureAck(tcp: Tcp, tcb: Tcb): boolean {
-  if (!outputAck(tcp, tcb, emptySegmentSeq(tcb))) return false;
-  tcp.counters.increment(PURE_ACKS_SENT);
-  return true;
-}
-
-/** A segment of nothing but an acknowledgment. False: the queue is full. */
-function outputAck(tcp: Tcp, tcb: Tcb, seq: Seq): boolean {
-  const { path } = tcb;
-  const at = tcp.ip.begin();
-  if (at === 0 || path === null) return false;
-  const headerBytes = writeHeader(tcp, tcb, at + path.headerBytes, seq, TCP_ACK);
-  finishHeader(tcp, at, path.headerBytes, path.pseudoSum, headerBytes);
-  tcp.ip.send(path, at, PROTOCOL_TCP, headerBytes, 0);
-  tcp.counters.increment(SEGMENTS_SENT);
-  return true;
-}
-
-/** Writes header and options of a segment with ACK; whatever acknowledgment was owed is paid. */
-function writeHeader(tcp: Tcp, tcb: Tcb, tcpAt: number, seq: Seq, flags: number): number {
-  const headerBytes = headerBytesOf(tcb);
-  advanceWindow(tcp, tcb);
-  const window = receiveWindowField(tcb);
-  setTcp(
-    tcp.bytes,
-    tcpAt,
-    tcb.localPort,
-    tcb.remotePort,
-    seqBits(seq),
-    seqBits(tcb.rcvNxt),
-    headerBytes,
-    flags,
-    window,
-  );
-  if (tcb.timestamps) writeTimestamps(tcp.bytes, tcpAt + TCP_BYTES, tcp.timestamp(tcb.tsOffset), tcb.tsRecent);
-  tcb.lastAckSent = tcb.rcvNxt;
-  tcb.ackNow = false;
-  if (tcb.ackDelayed) {
-    tcb.ackDelayed = false;
-    tcp.timers.cancel(tcb.delayedAckTimer);
-  }
-  return headerBytes;
-}
-
 /** SYN, or SYN-ACK (RFC 9293 3.5): options in the order that Linux sends them. */
 function outputSyn(tcp: Tcp, tcb: Tcb): boolean {
   // In SYN-RECEIVED an acknowledgment may be owed to something unacceptable.
@@ -307,11 +177,15 @@ function outputSyn(tcp: Tcp, tcb: Tcb): boolean {
   const isAnswer = tcb.state === SYN_RECEIVED;
   const { bytes } = tcp;
   const tcpAt = at + path.headerBytes;
+  const sack = isAnswer ? tcb.sack : tcp.settings.sack;
+  const scale = !isAnswer || tcb.windowScaling ? tcb.rcvScale : NO_WINDOW_SCALE;
   let next = writeMss(bytes, tcpAt + TCP_BYTES, announcedMss(tcp));
   if (!isAnswer || tcb.timestamps) {
-    next = writeTimestamps(bytes, next, tcp.timestamp(tcb.tsOffset), isAnswer ? tcb.tsRecent : 0);
+    next = writeStamps(bytes, next, sack, tcp.timestamp(tcb.tsOffset), isAnswer ? tcb.tsRecent : 0);
+  } else if (sack) {
+    next = writeSackPermitted(bytes, next);
   }
-  if (!isAnswer || tcb.windowScaling) next = writeWindowScale(bytes, next, tcb.rcvScale);
+  if (scale !== NO_WINDOW_SCALE) next = writeWindowScale(bytes, next, scale);
   const headerBytes = next - tcpAt;
   const flags = isAnswer ? TCP_SYN | TCP_ACK : TCP_SYN;
   const ack = isAnswer ? seqBits(tcb.rcvNxt) : 0;
@@ -320,14 +194,18 @@ function outputSyn(tcp: Tcp, tcb: Tcb): boolean {
   tcp.ip.send(path, at, PROTOCOL_TCP, headerBytes, 0);
   tcp.counters.increment(SEGMENTS_SENT);
   const end = seqAdd(tcb.iss, 1);
-  if (seqAfter(end, tcb.sndMax)) timeSegment(tcb, end, tcp.nowUs);
+  tcb.synTimed = seqAfter(end, tcb.sndNxt);
   tcb.sndNxt = end;
-  tcb.sndMax = seqMax(tcb.sndMax, end);
   tcb.lastSentUs = tcp.nowUs;
   tcb.synNow = false;
   tcb.ackNow = false;
   startRetransmitTimer(tcp, tcb);
   return true;
+}
+
+/** Timestamps on a SYN, with SACK permitted where Linux has it. */
+function writeStamps(bytes: Bytes, at: number, sack: boolean, value: number, echo: number): number {
+  return sack ? writeSackPermittedTimestamps(bytes, at, value, echo) : writeTimestamps(bytes, at, value, echo);
 }
 
 /** Sends the control segments that input and user calls have noted, as far as the queue has room. */
@@ -349,11 +227,7 @@ function outputReply(tcp: Tcp, index: number): void {
   const at = tcp.ip.begin();
   if (at !== 0) {
     const tcpAt = at + path.headerBytes;
-    let headerBytes = TCP_BYTES;
-    if (replies.hasTimestamps(index)) {
-      writeTimestamps(bytes, tcpAt + TCP_BYTES, replies.tsValue(index), replies.tsEcho(index));
-      headerBytes += TIMESTAMPS_BYTES;
-    }
+    const headerBytes = writeReplyOptions(tcp, index, tcpAt + TCP_BYTES) - tcpAt;
     setTcp(
       bytes,
       tcpAt,
@@ -372,23 +246,17 @@ function outputReply(tcp: Tcp, index: number): void {
   tcp.paths.release(path);
 }
 
-/** The checksum of a segment without text: left to the device where it can. */
-function finishHeader(tcp: Tcp, at: number, ipBytes: number, pseudoSum: number, headerBytes: number): void {
-  if (tcp.features.transmitChecksum) offloadChecksum(tcp, at, ipBytes, pseudoSum, headerBytes);
-  else fillChecksum(tcp, at + ipBytes, headerBytes, pseudoSum + headerBytes);
-}
-
-/** Leaves the checksum to the device: the field starts as the pseudo-header's sum. */
-function offloadChecksum(tcp: Tcp, at: number, ipBytes: number, pseudoSum: number, tcpBytes: number): void {
-  setTcpChecksum(tcp.bytes, at + ipBytes, foldSum(pseudoSum + tcpBytes));
-  setVnetChecksum(tcp.bytes, at, ipBytes, TCP_CHECKSUM_OFFSET);
-}
-
-function fillChecksum(tcp: Tcp, tcpAt: number, headerBytes: number, otherSum: number): void {
-  setTcpChecksum(tcp.bytes, tcpAt, finishSum(sumBytes(tcp.bytes, tcpAt, headerBytes, otherSum)));
-}
-
-function countRetransmission(tcp: Tcp, length: number): void {
-  tcp.counters.increment(SEGMENTS_RETRANSMITTED);
-  tcp.counters.add(BYTES_RETRANSMITTED, length);
+/** Returns the position behind the options. */
+function writeReplyOptions(tcp: Tcp, index: number, at: number): number {
+  const { bytes, replies } = tcp;
+  const isSyn = (replies.flags(index) & TCP_SYN) !== 0;
+  const sack = isSyn && replies.synSack(index);
+  let next = isSyn ? writeMss(bytes, at, announcedMss(tcp)) : at;
+  if (replies.hasTimestamps(index)) {
+    next = writeStamps(bytes, next, sack, replies.tsValue(index), replies.tsEcho(index));
+  } else if (sack) {
+    next = writeSackPermitted(bytes, next);
+  }
+  if (!isSyn || replies.synScale(index) === NO_WINDOW_SCALE) return next;
+  return writeWindowScale(bytes, next, replies.synScale(index));
 }

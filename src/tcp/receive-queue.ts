@@ -12,6 +12,8 @@
  */
 import type { BlockAllocator } from '../runtime/block-allocator.ts';
 import { type Bytes, int32At } from '../wire/bytes.ts';
+import { MAX_SACK_BLOCKS } from '../wire/tcp-options.ts';
+import { noteRecent, reportOverlap } from './sack-blocks.ts';
 import {
   type Seq,
   seqAdd,
@@ -41,6 +43,9 @@ export class ReceiveRing {
   /** Out-of-order ranges, disjoint, not touching, in sequence order: first byte and the one after the last. */
   readonly left = new Int32Array(MAX_RANGES);
   readonly right = new Int32Array(MAX_RANGES);
+  /** Where the latest segments beyond a gap began, the last one first: one for each of as many ranges (sack-blocks.ts). */
+  readonly recent = new Int32Array(MAX_SACK_BLOCKS);
+  recentCount = 0;
 }
 
 /** The receive queues of one stack. */
@@ -81,9 +86,13 @@ export class ReceiveQueues {
   holdOutOfOrder(tcb: Tcb, seq: Seq, at: number, length: number): boolean {
     const { ring } = tcb;
     const end = seqAdd(seq, length);
+    reportOverlap(tcb, seq, end);
     if (ring !== null && ring.rangeCount === MAX_RANGES && !touchesRange(ring, seq, end)) return false;
     if (!this.store(tcb, seq, at, length)) return false;
-    if (tcb.ring !== null) insertRange(tcb.ring, seq, end);
+    if (tcb.ring !== null) {
+      insertRange(tcb.ring, seq, end);
+      noteRecent(tcb.ring, seq);
+    }
     return true;
   }
 
@@ -199,6 +208,7 @@ export class ReceiveQueues {
       ring.at = at;
       ring.capacity = capacity;
       ring.rangeCount = 0;
+      ring.recentCount = 0;
       tcb.ring = ring;
       this.liveRings++;
       return ring;

@@ -1,95 +1,280 @@
 /**
- * Loss recovery: fast retransmit and NewReno fast recovery (RFC 5681 section 3.2, RFC 6582), limited transmit
- * (RFC 3042), and the retransmission time-out (RFC 6298 section 5). It marks what is to be sent; output sends it.
+ * Loss recovery: what follows from an acknowledgment, a time-out or the end of the reordering window. Losses are found by
+ * RACK (RFC 8985), without SACK by duplicate acknowledgments (RFC 5681 section 3.2, NewReno: RFC 6582); the window comes down
+ * by RFC 6937; a recovery that turns out to have been for nothing is undone (F-RTO: RFC 5682, Eifel: RFC 3522, D-SACK: RFC
+ * 3708). It marks what is to be sent again; output sends it.
  */
-import { newReno } from './congestion/newreno.ts';
-import { FAST_RETRANSMITS, TIMEOUTS } from './counters.ts';
-import { abandonTiming, backOffRto } from './rtt.ts';
+import { readAcknowledgment } from './acknowledgment.ts';
+import { LOSS_DETECTED, TIMED_OUT } from './congestion/congestion.ts';
+import { FAST_RETRANSMITS, SACKS_RENEGED, SPURIOUS_RECOVERIES, TIMEOUTS } from './counters.ts';
+import { heldBytes, pipeBytes } from './pipe.ts';
+import { beginReduction, reduceProportionally } from './prr.ts';
+import { detectLosses, markTimedOut, noteDuplicateReport, recoveryWithoutReport } from './rack.ts';
+import { schedule } from './retransmission-timer.ts';
+import { backOffRto } from './rtt.ts';
+import type { Segment } from './segment.ts';
+import { NO_RANGE } from './sent-ranges.ts';
 import { seqAdd, seqAfter, seqAfterOrAt, seqDistance } from './sequence.ts';
 import { SYN_RECEIVED, SYN_SENT } from './state.ts';
-import type { Tcb } from './tcb.ts';
+import { probeHasRepaired } from './tail-loss-probe.ts';
+import { CWR, DISORDER, LOSS, OPEN, RECOVERY, type Tcb, TIMER_REORDERING } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 
 const DUPLICATE_ACK_THRESHOLD = 3;
 
-/** Bytes sent and not acknowledged, whether or not they are lost. */
-export function flightBytes(tcb: Tcb): number {
-  return seqDistance(tcb.sndMax, tcb.sndUna);
-}
+/** `undoRetransmittedBytes` while nothing has been sent again in a recovery. */
+const NOTHING_YET = -1;
 
-/** RFC 5681 3.2: a duplicate ACK arrived. */
-export function duplicateAck(tcp: Tcp, tcb: Tcb): void {
-  tcb.duplicateAcks++;
-  if (tcb.inRecovery) {
-    // RFC 6582 3.2 step 3: another segment has left the network.
-    tcb.cwndBytes += tcb.mssBytes;
-    tcp.wantOutput(tcb);
-    return;
+/** Takes in an acceptable acknowledgment of data; SND.UNA, the ranges in flight, the windows and the marks are up to date then. */
+export function acknowledgmentArrives(tcp: Tcp, tcb: Tcb, segment: Segment, isDuplicate: boolean): void {
+  const { acknowledgment } = tcp;
+  const lostBefore = tcb.lostBytes;
+  tcb.tlpNow = false;
+  readAcknowledgment(tcp, tcb, segment, isDuplicate);
+  const { advancedBytes, deliveredBytes, hasDsack } = acknowledgment;
+  if (advancedBytes === 0 && deliveredBytes === 0 && !hasDsack && !isDuplicate) return;
+  tcb.deliveredBytes += deliveredBytes;
+  tcb.ackedBytes += advancedBytes;
+  if (tcb.tlpOut && probeHasRepaired(tcp, tcb, segment)) beginRecovery(tcp, tcb, CWR);
+  if (hasDsack) noteDuplicateReport(tcb);
+  finishEpisode(tcp, tcb);
+  findLosses(tcp, tcb);
+  if (tcb.recoveryState === CWR || tcb.recoveryState === RECOVERY) {
+    const isProgress = advancedBytes > 0 && tcb.lostBytes <= lostBefore;
+    reduceProportionally(tcb, deliveredBytes, isProgress, advancedBytes > 0 && !tcb.sack);
+  } else if (deliveredBytes > 0 && (advancedBytes > 0 || tcb.reordered) && isWindowUsed(tcb)) {
+    tcb.congestion.acknowledged(tcp, tcb, deliveredBytes);
   }
-  // RFC 3042: the first two duplicates release a new segment each (output adds the allowance).
   tcp.wantOutput(tcb);
-  if (tcb.duplicateAcks !== DUPLICATE_ACK_THRESHOLD) return;
-  // RFC 6582 3.2 step 1: not for what was sent before the last recovery's end.
-  if (!seqAfter(tcb.sndUna, tcb.recover)) return;
-  // RFC 5681 3.2 step 2: what limited transmit sent beyond the congestion window does not count.
-  newReno.lossDetected(tcb, Math.min(flightBytes(tcb), tcb.cwndBytes));
-  tcb.inRecovery = true;
-  tcb.partialAcks = 0;
-  tcb.recover = tcb.sndMax;
-  tcb.cwndBytes = tcb.ssthreshBytes + DUPLICATE_ACK_THRESHOLD * tcb.mssBytes;
-  tcb.retransmitOne = true;
-  abandonTiming(tcb);
-  tcp.counters.increment(FAST_RETRANSMITS);
 }
 
-/** New data was acknowledged: `sndUna` has advanced by `bytes`. */
-export function acknowledgedNew(tcb: Tcb, bytes: number): void {
-  if (!tcb.inRecovery) {
-    tcb.duplicateAcks = 0;
-    // Kept close behind SND.UNA, or after 2^31 bytes without a loss it would lie ahead.
-    if (seqAfter(tcb.sndUna, tcb.recover)) tcb.recover = seqAdd(tcb.sndUna, -1);
-    newReno.acknowledged(tcb, bytes);
-    return;
-  }
-  if (seqAfterOrAt(tcb.sndUna, tcb.recover)) {
-    // RFC 6582 3.2 step 3, full acknowledgment, first option: no burst into an empty pipe.
-    const flight = flightBytes(tcb);
-    tcb.cwndBytes = Math.min(tcb.ssthreshBytes, Math.max(flight, tcb.mssBytes) + tcb.mssBytes);
-    tcb.inRecovery = false;
-    tcb.retransmitOne = false;
-    tcb.duplicateAcks = 0;
-    return;
-  }
-  // Partial acknowledgment: the next hole is lost too; deflate by what left, and add back one segment.
-  tcb.partialAcks++;
-  tcb.retransmitOne = true;
-  tcb.cwndBytes = Math.max(tcb.mssBytes, tcb.cwndBytes - bytes);
-  if (bytes >= tcb.mssBytes) tcb.cwndBytes += tcb.mssBytes;
-}
-
-/** What limited transmit lets out beyond the congestion window (RFC 3042). */
-export function limitedTransmitBytes(tcb: Tcb): number {
-  if (tcb.inRecovery || tcb.duplicateAcks === 0) return 0;
-  return Math.min(tcb.duplicateAcks, DUPLICATE_ACK_THRESHOLD - 1) * tcb.mssBytes;
+/** The end of RACK's reordering window: what has not been delivered by now is lost. */
+export function reorderingExpired(tcp: Tcp, tcb: Tcb): void {
+  findLosses(tcp, tcb);
+  if (tcb.recoveryState === RECOVERY) reduceProportionally(tcb, 0, false, false);
+  tcp.wantOutput(tcb);
 }
 
 /** RFC 6298 5.4 to 5.6: the retransmission timer expired. The connection has been found worth another try. */
 export function retransmitTimedOut(tcp: Tcp, tcb: Tcb): void {
-  abandonTiming(tcb);
   backOffRto(tcb, tcp.settings);
   if (tcb.state === SYN_SENT || tcb.state === SYN_RECEIVED) {
+    tcb.synTimed = false;
     tcb.synNow = true;
     return;
   }
-  // RFC 5681 3.1: the flight of the first time-out decides; one segment until it is acknowledged.
-  if (tcb.retries === 1) newReno.timedOut(tcb, flightBytes(tcb));
-  tcb.cwndBytes = tcb.mssBytes;
-  tcb.inRecovery = false;
-  tcb.retransmitOne = false;
-  tcb.duplicateAcks = 0;
-  // RFC 6582 section 4.1: duplicates of this flight start no fast retransmit.
-  tcb.recover = tcb.sndMax;
-  tcb.sndNxt = tcb.sndUna;
-  tcb.regionCursor = null;
   tcp.counters.increment(TIMEOUTS);
+  forgetReneged(tcp, tcb);
+  // RFC 5681 3.1: once a window of data, and not for what was sent again before.
+  const isRepeated = tcb.recoveryState === LOSS && tcb.retries > 1;
+  const isReducing = tcb.recoveryState > DISORDER && tcb.recoveryState !== LOSS && seqAfter(tcb.recover, tcb.sndUna);
+  if (!isRepeated && !isReducing) {
+    rememberForUndo(tcb);
+    tcb.congestion.reduce(tcp, tcb, TIMED_OUT);
+  }
+  // RFC 5682 section 2.1: not while another recovery is under way, nor once new data has been tried in this one.
+  const mayBeSpurious = tcb.recoveryState < RECOVERY || isRepeated;
+  tcb.frtoHolds = false;
+  tcb.frto = tcp.settings.frto && mayBeSpurious && (tcb.sack || tcb.duplicateAcks === 0);
+  tcb.recoveryState = LOSS;
+  tcb.recover = tcb.sndNxt;
+  // The next sample ends the back-off, whatever it is of.
+  tcb.rttSeq = tcb.sndUna;
+  tcb.duplicateAcks = 0;
+  tcb.duplicateBytes = 0;
+  tcb.partialAcks = 0;
+  tcb.tlpOut = false;
+  tcb.tlpNow = false;
+  markTimedOut(tcp, tcb);
+  tcb.cwndBytes = pipeBytes(tcb) + tcb.mssBytes;
+}
+
+/** Whether the window is what limits the connection (RFC 7661 section 4.2): one that is not used is not widened. */
+function isWindowUsed(tcb: Tcb): boolean {
+  if (tcb.cwndLimited) return true;
+  return tcb.cwndBytes < tcb.ssthreshBytes && tcb.cwndBytes < 2 * tcb.usedCwndBytes;
+}
+
+/** A recovery is over when everything sent before it is acknowledged, or when it was for nothing. */
+function finishEpisode(tcp: Tcp, tcb: Tcb): void {
+  const isPast = seqAfterOrAt(tcb.sndUna, tcb.recover);
+  switch (tcb.recoveryState) {
+    case OPEN:
+    case DISORDER:
+      if (tcp.acknowledgment.hasDsack && tcb.undoRetransmittedBytes === 0) undo(tcp, tcb);
+      // Kept close behind SND.UNA, or after 2^31 bytes without a loss it would lie ahead.
+      if (seqAfter(tcb.sndUna, tcb.recover)) tcb.recover = seqAdd(tcb.sndUna, -1);
+      break;
+    case CWR:
+      if (isPast) endReduction(tcb);
+      break;
+    case RECOVERY:
+      if (wasForNothing(tcp, tcb) && (isPast || tcb.retransmittedBytes === 0)) undo(tcp, tcb);
+      else if (isPast) endReduction(tcb);
+      break;
+    default:
+      finishLoss(tcp, tcb, isPast);
+  }
+}
+
+/** After a time-out: RFC 5682 section 2.1 in its form with SACK (section 3.1), and the end of the recovery. */
+function finishLoss(tcp: Tcp, tcb: Tcb, isPast: boolean): void {
+  const { advancedBytes, heldBytes: held, originalDelivered } = tcp.acknowledgment;
+  if (advancedBytes > 0 && wasForNothing(tcp, tcb)) {
+    undo(tcp, tcb);
+    return;
+  }
+  if (tcb.frto) {
+    // Step 3b: what was not sent again arrives; nothing of it was lost.
+    if (originalDelivered) {
+      undo(tcp, tcb);
+      return;
+    }
+    if (seqAfter(tcb.sndNxt, tcb.recover)) {
+      // Step 3a: new data arrived beyond a hole. The loss was real.
+      if (held > 0) endFrto(tcb);
+    } else if (advancedBytes > 0 && !isPast) {
+      // Step 2b: new data leaves before anything more is sent again, if there is some and room for it.
+      tcb.recover = tcb.sndNxt;
+      tcb.frto = hasNewData(tcb);
+      tcb.frtoHolds = tcb.frto;
+    }
+  }
+  if (!isPast) return;
+  endFrto(tcb);
+  tcb.recoveryState = OPEN;
+  recoveryWithoutReport(tcb);
+}
+
+function hasNewData(tcb: Tcb): boolean {
+  return seqDistance(tcb.sndEnd, tcb.sndNxt) > 0 && tcb.sndWnd > seqDistance(tcb.sndNxt, tcb.sndUna);
+}
+
+/** RFC 6937: the window has come down. */
+function endReduction(tcb: Tcb): void {
+  tcb.cwndBytes = Math.max(tcb.mssBytes, tcb.ssthreshBytes);
+  tcb.recoveryState = OPEN;
+  tcb.duplicateAcks = 0;
+  tcb.duplicateBytes = 0;
+  recoveryWithoutReport(tcb);
+}
+
+function findLosses(tcp: Tcp, tcb: Tcb): void {
+  const waitUs = tcb.sack ? findLossesBySack(tcp, tcb) : findLossesByDuplicates(tcp, tcb);
+  if (tcb.lostBytes > 0 && tcb.recoveryState < RECOVERY) {
+    tcp.counters.increment(FAST_RETRANSMITS);
+    beginRecovery(tcp, tcb, RECOVERY);
+  }
+  if (tcb.recoveryState === OPEN && heldBytes(tcb) > 0) tcb.recoveryState = DISORDER;
+  else if (tcb.recoveryState === DISORDER && heldBytes(tcb) === 0) tcb.recoveryState = OPEN;
+  if (waitUs > 0) schedule(tcp, tcb, TIMER_REORDERING, waitUs);
+}
+
+function findLossesBySack(tcp: Tcp, tcb: Tcb): number {
+  if (tcb.sackedBytes === 0 && tcb.retransmittedBytes === 0) return 0;
+  return detectLosses(tcp, tcb);
+}
+
+/** RFC 6582 3.2: three duplicates in a row, or an acknowledgment that ends at the next hole. */
+function findLossesByDuplicates(tcp: Tcp, tcb: Tcb): number {
+  const isThird = tcb.duplicateAcks === DUPLICATE_ACK_THRESHOLD && tcp.acknowledgment.heldBytes > 0;
+  const begins = tcb.recoveryState <= DISORDER && isThird && seqAfter(tcb.sndUna, tcb.recover);
+  const isPartial = tcb.recoveryState === RECOVERY && tcp.acknowledgment.advancedBytes > 0;
+  if (isPartial) tcb.partialAcks++;
+  if (begins || isPartial) markFirstLost(tcp, tcb);
+  return 0;
+}
+
+/** One segment from SND.UNA on. */
+function markFirstLost(tcp: Tcp, tcb: Tcb): void {
+  const { ranges } = tcp;
+  const head = tcb.sentHead;
+  if (head === NO_RANGE || ranges.isLost(head)) return;
+  if (ranges.bytes(head) > tcb.mssBytes) ranges.divide(tcb, head, seqAdd(tcb.sndUna, tcb.mssBytes));
+  ranges.markLost(tcb, head);
+}
+
+/** The window is to come down: for losses (RECOVERY), or without any (CWR). Once a window of data. */
+export function beginRecovery(tcp: Tcp, tcb: Tcb, state: number): void {
+  if (tcb.recoveryState !== CWR) {
+    rememberForUndo(tcb);
+    tcb.congestion.reduce(tcp, tcb, LOSS_DETECTED);
+    beginReduction(tcb);
+  }
+  tcb.recoveryState = state;
+  tcb.recover = tcb.sndNxt;
+  tcb.partialAcks = 0;
+  tcb.tlpOut = false;
+}
+
+function rememberForUndo(tcb: Tcb): void {
+  tcb.undoPossible = true;
+  tcb.undoCwndBytes = tcb.cwndBytes;
+  tcb.undoSsthreshBytes = tcb.ssthreshBytes;
+  tcb.undoRetransmittedBytes = NOTHING_YET;
+}
+
+/** Output has sent `bytes` again. */
+export function noteRetransmitted(tcp: Tcp, tcb: Tcb, bytes: number): void {
+  if (tcb.undoRetransmittedBytes === NOTHING_YET) {
+    tcb.undoRetransmittedBytes = 0;
+    tcb.firstRetransmitStamp = tcp.timestamp(tcb.tsOffset);
+  }
+  tcb.undoRetransmittedBytes += bytes;
+}
+
+/**
+ * Whether a recovery was for nothing: everything that was sent again had arrived (RFC 3708), or the peer answers what was
+ * sent before the first retransmission (RFC 3522).
+ */
+function wasForNothing(tcp: Tcp, tcb: Tcb): boolean {
+  if (!tcb.undoPossible || tcb.undoRetransmittedBytes === NOTHING_YET) return false;
+  if (tcb.undoRetransmittedBytes === 0) return true;
+  const { options } = tcp.segment;
+  if (!tcb.timestamps || !options.hasTimestamps || options.tsEcho === 0) return false;
+  return ((options.tsEcho - tcb.firstRetransmitStamp) | 0) < 0;
+}
+
+/** The windows as they were, and nothing lost. */
+function undo(tcp: Tcp, tcb: Tcb): void {
+  const { ranges } = tcp;
+  if (!tcb.undoPossible) return;
+  tcp.counters.increment(SPURIOUS_RECOVERIES);
+  tcb.undoPossible = false;
+  tcb.cwndBytes = Math.max(tcb.cwndBytes, tcb.undoCwndBytes);
+  tcb.ssthreshBytes = Math.max(tcb.ssthreshBytes, tcb.undoSsthreshBytes);
+  tcb.congestion.undo(tcb);
+  for (let range = tcb.sentHead; range !== NO_RANGE; range = ranges.next(range)) {
+    if (ranges.isDue(range)) ranges.clearLost(tcb, range);
+  }
+  tcb.recoveryState = OPEN;
+  endFrto(tcb);
+}
+
+function endFrto(tcb: Tcb): void {
+  tcb.frto = false;
+  tcb.frtoHolds = false;
+}
+
+/** RFC 1191 section 6.4: what is in flight was too large for the path; it goes again, and no window comes down. */
+export function retransmitEverything(tcp: Tcp, tcb: Tcb): void {
+  const { ranges } = tcp;
+  for (let range = tcb.sentHead; range !== NO_RANGE; range = ranges.next(range)) {
+    if (!ranges.isSacked(range)) ranges.markLost(tcb, range);
+  }
+  tcb.recoveryState = LOSS;
+  tcb.recover = tcb.sndNxt;
+  tcb.undoPossible = false;
+  endFrto(tcb);
+  tcp.wantOutput(tcb);
+}
+
+/** RFC 2018 section 8: a peer that has dropped what it held is seen by that at the latest when the timer expires. */
+function forgetReneged(tcp: Tcp, tcb: Tcb): void {
+  const { ranges } = tcp;
+  if (tcb.sentHead === NO_RANGE || !ranges.isSacked(tcb.sentHead)) return;
+  tcp.counters.increment(SACKS_RENEGED);
+  for (let range = tcb.sentHead; range !== NO_RANGE; range = ranges.next(range)) {
+    if (ranges.isSacked(range)) ranges.clearSacked(tcb, range);
+  }
 }

@@ -9,7 +9,7 @@ import { int32At } from '../wire/bytes.ts';
 /** Replies to strangers that may wait. */
 export const MAX_STRAY_REPLIES = 256;
 
-const WORDS = 9;
+const WORDS = 10;
 const ADDRESS = 0;
 const PORTS = 1;
 const SEQ = 2;
@@ -19,6 +19,11 @@ const HAS_TIMESTAMPS = 5;
 const TS_VALUE = 6;
 const TS_ECHO = 7;
 const LOCAL_ADDRESS = 8;
+const SYN_OPTIONS = 9;
+
+/** Of `synScale`: the option is not sent. */
+export const NO_WINDOW_SCALE = -1;
+const SYN_SACK = 0x100;
 
 export class Replies {
   private words = new Int32Array(MAX_STRAY_REPLIES * WORDS);
@@ -52,6 +57,19 @@ export class Replies {
     this.words[at + HAS_TIMESTAMPS] = 1;
     this.words[at + TS_VALUE] = value;
     this.words[at + TS_ECHO] = echo;
+  }
+
+  /** Says what options the SYN added last carries beside MSS and timestamps; `scale` may be `NO_WINDOW_SCALE`. */
+  addSynOptions(scale: number, sack: boolean): void {
+    this.words[(this.count - 1) * WORDS + SYN_OPTIONS] = (scale & 0xff) | (sack ? SYN_SACK : 0);
+  }
+
+  synScale(index: number): number {
+    return (int32At(this.words, index * WORDS + SYN_OPTIONS) << 24) >> 24;
+  }
+
+  synSack(index: number): boolean {
+    return (int32At(this.words, index * WORDS + SYN_OPTIONS) & SYN_SACK) !== 0;
   }
 
   address(index: number): number {

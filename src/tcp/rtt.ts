@@ -1,19 +1,15 @@
 /**
  * Round-trip time and the retransmission time-out (RFC 6298), in microseconds.
  *
- * One segment at a time is timed, and none that was sent twice (Karn); after a retransmission the echoed timestamps of
- * RFC 7323 section 4 still give samples.
+ * Samples come from segments that were sent once (Karn); after a retransmission the echoed timestamps of RFC 7323 section 4
+ * still give some.
  */
 
-import { type Seq, seqAfterOrAt } from './sequence.ts';
+import type { Segment } from './segment.ts';
+import { type Seq, seqAfter } from './sequence.ts';
 import type { TcpSettings } from './settings.ts';
 import type { Tcb } from './tcb.ts';
-
-/** What samples are taken with. The time is read where it is needed: handed on with each acknowledgment it would be allocated. */
-export interface RttContext {
-  readonly settings: TcpSettings;
-  readonly nowUs: number;
-}
+import type { Tcp } from './tcp.ts';
 
 /** RFC 6298 2.2 and 2.3. */
 export function sampleRtt(tcb: Tcb, settings: TcpSettings, sampleUs: number): void {
@@ -37,26 +33,28 @@ export function backOffRto(tcb: Tcb, settings: TcpSettings): void {
   tcb.rtoUs = Math.min(settings.maxRtoUs, tcb.rtoUs * 2);
 }
 
-/** Starts timing the segment that ends at `end`, unless one is being timed. */
-export function timeSegment(tcb: Tcb, end: Seq, nowUs: number): void {
-  if (tcb.rttTimed) return;
-  tcb.rttTimed = true;
-  tcb.rttSeq = end;
-  tcb.rttStartUs = nowUs;
+/**
+ * Takes the sample of an acknowledgment up to `ack`: what the ranges in flight have measured, or else the age of the echoed
+ * timestamp; each is -1 where there is none. One sample a round trip, as the gains of the filter are meant for.
+ */
+export function sampleFromAck(tcb: Tcb, settings: TcpSettings, ack: Seq, measuredUs: number, echoUs: number): void {
+  const sampleUs = measuredUs >= 0 ? measuredUs : echoUs;
+  if (sampleUs < 0 || !seqAfter(ack, tcb.rttSeq)) return;
+  tcb.rttSeq = tcb.sndNxt;
+  sampleRtt(tcb, settings, sampleUs);
 }
 
-/** Something is sent again: its acknowledgment would be ambiguous (Karn's algorithm). */
-export function abandonTiming(tcb: Tcb): void {
-  tcb.rttTimed = false;
+/** The round trip of our SYN, whose acknowledgment the segment is. */
+export function sampleFromSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
+  const measuredUs = tcb.synTimed ? tcp.nowUs - tcb.lastSentUs : -1;
+  sampleFromAck(tcb, tcp.settings, segment.ack, measuredUs, echoAgeUs(tcp, tcb, segment));
+  tcb.minRttUs = Math.max(0, measuredUs);
+  tcb.minRttAtUs = tcp.nowUs;
 }
 
-/** Takes the sample that an acknowledgment up to `ack` gives; `echoUs` is the age of the echoed timestamp, or -1. */
-export function sampleFromAck(tcp: RttContext, tcb: Tcb, ack: Seq, echoUs: number): void {
-  if (tcb.rttTimed) {
-    if (!seqAfterOrAt(ack, tcb.rttSeq)) return;
-    tcb.rttTimed = false;
-    sampleRtt(tcb, tcp.settings, tcp.nowUs - tcb.rttStartUs);
-  } else if (echoUs >= 0) {
-    sampleRtt(tcb, tcp.settings, echoUs);
-  }
+/** Age of the timestamp that the peer echoes (RFC 7323 4.1), or -1 when there is none to believe. */
+export function echoAgeUs(tcp: Tcp, tcb: Tcb, segment: Segment): number {
+  if (!tcb.timestamps || !segment.options.hasTimestamps || segment.options.tsEcho === 0) return -1;
+  const age = (tcp.timestamp(tcb.tsOffset) - segment.options.tsEcho) | 0;
+  return age < 0 ? -1 : age * 1000;
 }

@@ -1,5 +1,7 @@
 /** What an embedder may choose about TCP; every limit of the protocol code is named here, with its default. */
 
+import type { CongestionControlName } from './congestion/controls.ts';
+
 export interface TcpSettings {
   /** Unread and out-of-order bytes a connection may hold; also what it advertises (a power of two, at most 1 GiB). */
   readonly receiveBufferBytes: number;
@@ -11,8 +13,16 @@ export interface TcpSettings {
   readonly maxConnections: number;
   /** TIME-WAIT records; the oldest makes room when they run out. */
   readonly maxTimeWait: number;
+  /** What new connections are controlled by: CUBIC (RFC 9438) or NewReno (RFC 5681). */
+  readonly congestion: CongestionControlName;
   /** RFC 6928: segments of the initial congestion window. */
   readonly initialWindowSegments: number;
+  /** Selective acknowledgment (RFC 2018) is offered, and with it RACK-TLP (RFC 8985) finds losses; off: NewReno (RFC 6582). */
+  readonly sack: boolean;
+  /** Tail loss probes (RFC 8985 section 7). */
+  readonly tailLossProbe: boolean;
+  /** Forward RTO-recovery (RFC 5682): after a time-out new data tells whether it was spurious. */
+  readonly frto: boolean;
   /** RFC 6298 2.1: the time-out before any round trip is measured. */
   readonly initialRtoUs: number;
   /** Least part of the time-out for the variance of round trips. Differs: RFC 6298 2.4 asks for one second in all. */
@@ -27,6 +37,8 @@ export interface TcpSettings {
   readonly synRetries: number;
   /** Retransmissions of the same data before the connection is given up (R2). */
   readonly dataRetries: number;
+  /** A listener whose backlog is full answers SYNs with cookies (RFC 4987 3.6); off: it drops them. */
+  readonly synCookies: boolean;
   /** Two maximum segment lifetimes. */
   readonly timeWaitUs: number;
   /**
@@ -56,13 +68,18 @@ export const DEFAULT_TCP_SETTINGS: TcpSettings = {
   sendLowWaterBytes: 128 * 1024,
   maxConnections: 65_536,
   maxTimeWait: 65_536,
+  congestion: 'cubic',
   initialWindowSegments: 10,
+  sack: true,
+  tailLossProbe: true,
+  frto: true,
   initialRtoUs: 1_000_000,
   minRtoUs: 200_000,
   maxRtoUs: 120_000_000,
   delayedAckUs: 40_000,
   synRetries: 6,
   dataRetries: 15,
+  synCookies: true,
   timeWaitUs: 60_000_000,
   finWait2Us: 60_000_000,
   keepAliveIdleUs: 0,

@@ -6,9 +6,12 @@
  * `EVENT_CONNECTED` (or from `connect`) until `ready` with `EVENT_CLOSED` has returned.
  */
 import type { Path } from '../libos/path.ts';
+import type { CongestionControl, CongestionState } from './congestion/congestion.ts';
+import { newReno } from './congestion/newreno.ts';
 import type { Listener } from './listener.ts';
 import type { ReceiveRing } from './receive-queue.ts';
 import type { SendRegion } from './send-queue.ts';
+import { NO_RANGE } from './sent-ranges.ts';
 import { type Seq, toSeq } from './sequence.ts';
 import { CLOSED } from './state.ts';
 import type { Tcp } from './tcp.ts';
@@ -26,6 +29,28 @@ export const EVENT_WRITABLE = 8;
  * was received has been read: an application that will not read it calls `close`.
  */
 export const EVENT_CLOSED = 16;
+
+// What the retransmission timer runs for.
+/** RFC 6298. */
+export const TIMER_RETRANSMIT = 0;
+/** The tail loss probe (RFC 8985 section 7). */
+export const TIMER_TAIL_LOSS_PROBE = 1;
+/** The end of RACK's reordering window (RFC 8985 6.2 step 5). */
+export const TIMER_REORDERING = 2;
+/** RFC 9293 3.8.6.1. */
+export const TIMER_PERSIST = 3;
+
+// `recoveryState`, in Linux's names and numbers (tcpi_ca_state).
+/** Nothing is out of order. */
+export const OPEN = 0;
+/** Something is, but nothing is known to be lost. */
+export const DISORDER = 1;
+/** The window is being reduced without a loss to repair: congestion was signalled, or a tail loss probe repaired it. */
+export const CWR = 2;
+/** What is lost is being sent again (fast recovery). */
+export const RECOVERY = 3;
+/** The same after a retransmission time-out. */
+export const LOSS = 4;
 
 /** Why a connection ended: an empty string after an orderly close, else Node's name for it. */
 export type ConnectionError =
@@ -71,10 +96,8 @@ export class Tcb {
   // Send sequence variables (SND.*).
   declare iss: Seq;
   declare sndUna: Seq;
-  /** Next to send; moves back to `sndUna` after a retransmission time-out. */
+  /** Next to send for the first time. What is to be sent again is marked among the ranges in flight. */
   declare sndNxt: Seq;
-  /** The highest sequence number ever sent, plus one: what an ACK may cover. */
-  declare sndMax: Seq;
   declare sndWnd: number;
   declare sndWl1: Seq;
   declare sndWl2: Seq;
@@ -106,6 +129,13 @@ export class Tcb {
   declare tsOffset: number;
   /** Last.ACK.sent. */
   declare lastAckSent: Seq;
+
+  // Selective acknowledgment (RFC 2018): both SYNs permitted it.
+  declare sack: boolean;
+  /** What arrived twice and was not reported yet (RFC 2883; sack-blocks.ts). */
+  declare dsackOwed: boolean;
+  declare dsackLeft: Seq;
+  declare dsackRight: Seq;
 
   // Acknowledgment to be sent.
   declare ackNow: boolean;
@@ -143,19 +173,69 @@ export class Tcb {
   declare srttUs: number;
   declare rttvarUs: number;
   declare rtoUs: number;
-  declare rttTimed: boolean;
+  /** A sample is taken from what is acknowledged beyond this: one a round trip. */
   declare rttSeq: Seq;
-  declare rttStartUs: number;
+  /** The least round trip lately, and when it was measured. */
+  declare minRttUs: number;
+  declare minRttAtUs: number;
+  /** The SYN was sent once, so that its acknowledgment measures a round trip. */
+  declare synTimed: boolean;
 
-  // Loss recovery and congestion control (recovery.ts, congestion/).
+  // What is in flight (sent-ranges.ts), and the bytes of it that are held by the peer, lost, and sent again.
+  declare sentHead: number;
+  declare sentTail: number;
+  declare sentRanges: number;
+  declare sackedBytes: number;
+  declare lostBytes: number;
+  declare retransmittedBytes: number;
+  /** Without SACK: what the duplicate acknowledgments say has left the network (RFC 5681 3.2). */
+  declare duplicateAcks: number;
+  declare duplicateBytes: number;
+  /** Partial acknowledgments of this recovery. */
+  declare partialAcks: number;
+
+  // Loss detection (rack.ts): RACK.xmit_ts, RACK.end_seq, RACK.rtt, RACK.fack and what reordering was seen.
+  declare rackUs: number;
+  declare rackEnd: Seq;
+  declare rackRttUs: number;
+  declare rackFack: Seq;
+  declare reordered: boolean;
+  declare reoWndMultiplier: number;
+  declare reoWndPersist: number;
+  declare dsackRound: Seq;
+  declare dsackSeen: boolean;
+  /** A tail loss probe is due; one is out, up to TLP.end_seq, and whether it was a retransmission (tail-loss-probe.ts). */
+  declare tlpNow: boolean;
+  declare tlpOut: boolean;
+  declare tlpEnd: Seq;
+  declare tlpRetransmitted: boolean;
+
+  // Loss recovery and congestion control (recovery.ts, prr.ts, congestion/).
   declare cwndBytes: number;
   declare ssthreshBytes: number;
-  declare duplicateAcks: number;
-  declare inRecovery: boolean;
-  /** Partial acknowledgments of this recovery: only the first restarts the timer (RFC 6582 3.2 step 3). */
-  declare partialAcks: number;
+  declare recoveryState: number;
+  /** Recovery ends when what was sent before it began is acknowledged. */
   declare recover: Seq;
-  declare retransmitOne: boolean;
+  declare prrDeliveredBytes: number;
+  declare prrOutBytes: number;
+  declare recoverFlightBytes: number;
+  /** What a recovery that was for nothing goes back to. */
+  declare undoPossible: boolean;
+  declare undoCwndBytes: number;
+  declare undoSsthreshBytes: number;
+  declare undoRetransmittedBytes: number;
+  declare firstRetransmitStamp: number;
+  /** F-RTO (RFC 5682) is finding out whether the time-out was spurious. */
+  declare frto: boolean;
+  /** Meanwhile new data leaves, and nothing is sent again. */
+  declare frtoHolds: boolean;
+  /** The most that was in flight in this window of data, and where that ends (RFC 7661). */
+  declare usedCwndBytes: number;
+  declare usedCwndSeq: Seq;
+  declare cwndLimited: boolean;
+  declare congestion: CongestionControl;
+  /** What the congestion control keeps for the connection; its own, and kept for the next connection of this record. */
+  declare congestionState: CongestionState | null;
   /** Retransmissions of the oldest segment since the peer last answered. */
   declare retries: number;
   /** A zero-window probe is due. */
@@ -168,12 +248,18 @@ export class Tcb {
   declare lastReceivedUs: number;
   declare lastSentUs: number;
 
-  // Timers: retransmission or persistence, delayed ACK, and the slow ones (keep-alive, FIN-WAIT-2).
+  // For `tcpInfo`, since the connection began.
+  declare retransmissions: number;
+  declare deliveredBytes: number;
+  declare ackedBytes: number;
+  declare consumedBytes: number;
+
+  // Timers: one for retransmission, probing and persistence (`timerPurpose` says for which), delayed ACK, and the slow ones (keep-alive, FIN-WAIT-2).
   readonly retransmitTimer: number;
   readonly delayedAckTimer: number;
   readonly slowTimer: number;
-  /** The retransmission timer runs as persist timer; each probe doubles its interval. */
-  declare persisting: boolean;
+  declare timerPurpose: number;
+  /** Each window probe doubles the interval. */
   declare persistShift: number;
 
   // Membership of the turn's lists.
@@ -186,6 +272,7 @@ export class Tcb {
     this.retransmitTimer = retransmitTimer;
     this.delayedAckTimer = delayedAckTimer;
     this.slowTimer = slowTimer;
+    this.congestionState = null;
     this.reset();
   }
 
@@ -205,7 +292,6 @@ export class Tcb {
     this.iss = zero;
     this.sndUna = zero;
     this.sndNxt = zero;
-    this.sndMax = zero;
     this.sndWnd = 0;
     this.sndWl1 = zero;
     this.sndWl2 = zero;
@@ -224,6 +310,10 @@ export class Tcb {
     this.tsRecentUs = 0;
     this.tsOffset = 0;
     this.lastAckSent = zero;
+    this.sack = false;
+    this.dsackOwed = false;
+    this.dsackLeft = zero;
+    this.dsackRight = zero;
     this.ackNow = false;
     this.ackDelayed = false;
     this.duplicateAcksOwed = 0;
@@ -246,16 +336,50 @@ export class Tcb {
     this.srttUs = 0;
     this.rttvarUs = 0;
     this.rtoUs = 0;
-    this.rttTimed = false;
     this.rttSeq = zero;
-    this.rttStartUs = 0;
+    this.minRttUs = 0;
+    this.minRttAtUs = 0;
+    this.synTimed = false;
+    this.sentHead = NO_RANGE;
+    this.sentTail = NO_RANGE;
+    this.sentRanges = 0;
+    this.sackedBytes = 0;
+    this.lostBytes = 0;
+    this.retransmittedBytes = 0;
+    this.duplicateAcks = 0;
+    this.duplicateBytes = 0;
+    this.partialAcks = 0;
+    this.rackUs = 0;
+    this.rackEnd = zero;
+    this.rackRttUs = 0;
+    this.rackFack = zero;
+    this.reordered = false;
+    this.reoWndMultiplier = 1;
+    this.reoWndPersist = 0;
+    this.dsackRound = zero;
+    this.dsackSeen = false;
+    this.tlpNow = false;
+    this.tlpOut = false;
+    this.tlpEnd = zero;
+    this.tlpRetransmitted = false;
     this.cwndBytes = 0;
     this.ssthreshBytes = 0;
-    this.duplicateAcks = 0;
-    this.inRecovery = false;
-    this.partialAcks = 0;
+    this.recoveryState = OPEN;
     this.recover = zero;
-    this.retransmitOne = false;
+    this.prrDeliveredBytes = 0;
+    this.prrOutBytes = 0;
+    this.recoverFlightBytes = 0;
+    this.undoPossible = false;
+    this.undoCwndBytes = 0;
+    this.undoSsthreshBytes = 0;
+    this.undoRetransmittedBytes = 0;
+    this.firstRetransmitStamp = 0;
+    this.frto = false;
+    this.frtoHolds = false;
+    this.usedCwndBytes = 0;
+    this.usedCwndSeq = zero;
+    this.cwndLimited = false;
+    this.congestion = newReno;
     this.retries = 0;
     this.probeNow = false;
     this.synNow = false;
@@ -263,7 +387,11 @@ export class Tcb {
     this.keepAliveProbesSent = 0;
     this.lastReceivedUs = 0;
     this.lastSentUs = 0;
-    this.persisting = false;
+    this.retransmissions = 0;
+    this.deliveredBytes = 0;
+    this.ackedBytes = 0;
+    this.consumedBytes = 0;
+    this.timerPurpose = TIMER_RETRANSMIT;
     this.persistShift = 0;
     this.inReady = false;
     this.inOutput = false;

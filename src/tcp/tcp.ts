@@ -17,6 +17,9 @@ import { formatIpv4 } from '../wire/address.ts';
 import type { Bytes } from '../wire/bytes.ts';
 import { PROTOCOL_TCP } from '../wire/ipv4.ts';
 import { TCP_ACK, TCP_RST } from '../wire/tcp.ts';
+import { Acknowledgment } from './acknowledgment.ts';
+import type { CongestionControl } from './congestion/congestion.ts';
+import { CONGESTION_CONTROLS } from './congestion/controls.ts';
 import { ConnectionTable, NOT_FOUND, timeWaitValue } from './connections.ts';
 import {
   ACTIVE_OPENS,
@@ -33,11 +36,14 @@ import { outputConnection, outputReplies } from './output.ts';
 import { EPHEMERAL_PORTS, EphemeralPorts } from './ports.ts';
 import { ReceiveQueues, unreadBytes } from './receive-queue.ts';
 import { MAX_STRAY_REPLIES, Replies } from './replies.ts';
+import { SackBlocks } from './sack-blocks.ts';
 import { Segment } from './segment.ts';
 import { RegionPool, releaseAll } from './send-queue.ts';
+import { SentRanges } from './sent-ranges.ts';
 import { type Seq, seqBits } from './sequence.ts';
 import { DEFAULT_TCP_SETTINGS, type TcpSettings } from './settings.ts';
 import { CLOSED, FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, setState, TIME_WAIT } from './state.ts';
+import { SynCookies } from './syn-cookies.ts';
 import { type ConnectionError, EVENT_CLOSED, EVENT_CONNECTED, Tcb, type TcpUser } from './tcb.ts';
 import { TimeWaitRecords } from './time-wait.ts';
 import { delayedAckExpired, retransmitExpired, slowExpired } from './timers.ts';
@@ -66,7 +72,12 @@ export class Tcp implements Transport {
   readonly receiveQueues: ReceiveQueues;
   readonly receiveMemory: BlockAllocator;
   readonly initialSequence: InitialSequence;
+  readonly synCookies: SynCookies;
+  readonly congestion: CongestionControl;
   readonly replies = new Replies();
+  readonly ranges: SentRanges;
+  readonly acknowledgment = new Acknowledgment();
+  readonly sackBlocks = new SackBlocks();
   readonly segment = new Segment();
   /** The shift of the windows we advertise (RFC 7323 2.2). */
   readonly receiveScale: number;
@@ -93,6 +104,7 @@ export class Tcp implements Transport {
     const settings = { ...DEFAULT_TCP_SETTINGS, ...chosen };
     checkSettings(settings);
     this.settings = settings;
+    this.congestion = CONGESTION_CONTROLS[settings.congestion];
     this.stack = stack;
     this.bytes = stack.bytes;
     this.queue = stack.environment.queue;
@@ -105,11 +117,13 @@ export class Tcp implements Transport {
     this.mtuBytes = stack.mtuBytes;
     this.features = stack.features;
     this.superFrames = settings.superFrames && stack.features.segmentTcp4;
+    this.ranges = new SentRanges(stack.clock, this.superFrames);
     this.receiveScale = scaleFor(settings.receiveBufferBytes);
     this.challengeBudget = settings.challengeAcksPerSecond;
     const { random } = stack;
     this.table = new ConnectionTable({ low: random.i32(), high: random.i32() });
     this.initialSequence = new InitialSequence(random);
+    this.synCookies = new SynCookies(random);
     this.ports = new EphemeralPorts(random);
     this.timeWait = new TimeWaitRecords(settings.maxTimeWait);
     this.regions = new RegionPool(this.queue, settings.reuseRecords);
@@ -353,6 +367,7 @@ export class Tcp implements Transport {
     this.timers.cancel(tcb.delayedAckTimer);
     this.timers.cancel(tcb.slowTimer);
     releaseAll(this.regions, tcb);
+    this.ranges.clear(tcb);
     const { remoteAddress, remotePort, localAddress, localPort } = tcb;
     // What waits in TIME-WAIT has it already.
     this.table.delete(remoteAddress, remotePort, localAddress, localPort, tcb.index);
@@ -509,6 +524,11 @@ function scaleFor(receiveBufferBytes: number): number {
 }
 
 function checkSettings(settings: TcpSettings): void {
+  if (!Object.hasOwn(CONGESTION_CONTROLS, settings.congestion)) {
+    throw new RangeError(
+      `congestion control ${settings.congestion}: there are ${Object.keys(CONGESTION_CONTROLS).join(', ')}`,
+    );
+  }
   const buffer = settings.receiveBufferBytes;
   if (buffer < 4096 || buffer > 2 ** 30 || (buffer & (buffer - 1)) !== 0) {
     throw new RangeError(`receiveBufferBytes ${buffer} is not a power of two from 4096 to 2^30`);

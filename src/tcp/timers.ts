@@ -1,37 +1,16 @@
 /**
- * The timers of a connection (RFC 9293 section 3.10.8, RFC 6298 section 5): retransmission or, with nothing in flight and
- * a closed window, persistence; the delayed acknowledgment; and a slow one for keep-alive and FIN-WAIT-2.
+ * TIMEOUTS (RFC 9293 section 3.10.8): what happens when a timer of a connection expires. There are three: the retransmission
+ * timer, the delayed acknowledgment, and a slow one for keep-alive and FIN-WAIT-2.
  */
 import { CONNECTIONS_TIMED_OUT } from './counters.ts';
-import { flightBytes, retransmitTimedOut } from './recovery.ts';
+import { reorderingExpired, retransmitTimedOut } from './recovery.ts';
+import { isPersisting, startRetransmitTimer } from './retransmission-timer.ts';
 import { CLOSED, ESTABLISHED, FIN_WAIT_2, isSynchronized } from './state.ts';
-import type { Tcb } from './tcb.ts';
+import { type Tcb, TIMER_REORDERING, TIMER_TAIL_LOSS_PROBE } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 
 /** Time-outs in a row after which the path is doubted. */
 const DOUBT_RETRIES = 2;
-
-/** Doublings of the persist interval; `maxRtoUs` bounds it long before. */
-const MAX_PERSIST_SHIFT = 20;
-
-/** RFC 6298 5.1 and 5.3: (re)starts the retransmission timer. */
-export function startRetransmitTimer(tcp: Tcp, tcb: Tcb): void {
-  tcb.persisting = false;
-  tcp.timers.scheduleAfter(tcb.retransmitTimer, tcb.rtoUs);
-}
-
-/** RFC 9293 3.8.6.1: there is something to send, nothing in flight, and the window does not let it go. */
-export function startPersistTimer(tcp: Tcp, tcb: Tcb): void {
-  tcb.persisting = true;
-  const intervalUs = Math.min(tcp.settings.maxRtoUs, tcb.rtoUs * 2 ** tcb.persistShift);
-  tcp.timers.scheduleAfter(tcb.retransmitTimer, intervalUs);
-}
-
-/** RFC 6298 5.2: everything is acknowledged. */
-export function stopRetransmitTimer(tcp: Tcp, tcb: Tcb): void {
-  tcb.persisting = false;
-  tcp.timers.cancel(tcb.retransmitTimer);
-}
 
 /** Starts the slow timer of a synchronized connection: keep-alive, or the wait for the peer's FIN. */
 export function startSlowTimer(tcp: Tcp, tcb: Tcb): void {
@@ -42,24 +21,41 @@ export function startSlowTimer(tcp: Tcp, tcb: Tcb): void {
   }
 }
 
+/** The retransmission timer expired, whatever it ran for. */
 export function retransmitExpired(tcp: Tcp, tcb: Tcb): void {
   if (tcb.state === CLOSED) return;
+  switch (tcb.timerPurpose) {
+    case TIMER_TAIL_LOSS_PROBE:
+      tcb.tlpNow = true;
+      break;
+    case TIMER_REORDERING:
+      startRetransmitTimer(tcp, tcb);
+      reorderingExpired(tcp, tcb);
+      break;
+    default:
+      if (!mayTryAgain(tcp, tcb)) return;
+      if (isPersisting(tcb)) {
+        tcb.probeNow = true;
+        tcb.persistShift++;
+      } else {
+        retransmitTimedOut(tcp, tcb);
+      }
+  }
+  tcp.wantOutput(tcb);
+}
+
+/** Counts the attempt; false: it was the last, and the connection is over (RFC 9293 3.8.3, R2). */
+function mayTryAgain(tcp: Tcp, tcb: Tcb): boolean {
   tcb.retries++;
   const limit = isSynchronized(tcb.state) ? tcp.settings.dataRetries : tcp.settings.synRetries;
   if (tcb.retries > limit) {
     tcp.counters.increment(CONNECTIONS_TIMED_OUT);
     tcp.abort(tcb, 'ETIMEDOUT');
-    return;
+    return false;
   }
   // RFC 1122 4.2.3.5, R1: perhaps it is the next hop that has moved.
-  if (tcb.retries === DOUBT_RETRIES && tcb.path !== null) tcp.paths.doubt(tcb.path);
-  if (tcb.persisting || (isSynchronized(tcb.state) && tcb.sndWnd === 0 && flightBytes(tcb) <= 1)) {
-    tcb.probeNow = true;
-    if (tcb.persistShift < MAX_PERSIST_SHIFT) tcb.persistShift++;
-  } else {
-    retransmitTimedOut(tcp, tcb);
-  }
-  tcp.wantOutput(tcb);
+  if (tcb.retries >= DOUBT_RETRIES && tcb.path !== null) tcp.paths.doubt(tcb.path);
+  return true;
 }
 
 export function delayedAckExpired(tcp: Tcp, tcb: Tcb): void {

@@ -54,13 +54,13 @@ export function synWindowField(tcp: Tcp): number {
 }
 
 /**
- * SEG.SEQ of a segment without text: SND.MAX, but no further than the peer's window. What lies beyond it, because a probe or
- * a FIN was sent into a closed window, would have the peer drop the acknowledgment too.
+ * SEG.SEQ of a segment without text: SND.NXT, but no further than the peer's window. From beyond it, because the window has
+ * shrunk, the peer would drop the acknowledgment too.
  */
 export function emptySegmentSeq(tcb: Tcb): Seq {
   const edge = seqAdd(tcb.sndUna, tcb.sndWnd);
-  const beyond = seqDistance(tcb.sndMax, edge);
+  const beyond = seqDistance(tcb.sndNxt, edge);
   // An edge less than one unit back was rounded down, not moved (RFC 7323 2.4): what is in flight had room.
-  const rounded = !tcb.persisting && beyond < 1 << tcb.sndScale;
-  return beyond <= 0 || rounded ? tcb.sndMax : edge;
+  const rounded = beyond < 1 << tcb.sndScale;
+  return beyond <= 0 || rounded ? tcb.sndNxt : edge;
 }

@@ -282,30 +282,34 @@ simulate('LISTEN: only a SYN without ACK or RST opens a connection', (t, world) 
   t.is(world.host.tcp.liveConnections, 0);
 });
 
-simulate('backlog full: a SYN is dropped without a word and gets in when there is room', (t, world) => {
-  const users: TestUser[] = [];
-  const take = () => {
-    const user = new TestUser(world);
-    users.push(user);
-    return user;
-  };
-  const listener = world.listen(take, 80, 2);
-  const [first, second, third] = [new RawPeer(world), new RawPeer(world), new RawPeer(world)];
-  for (const peer of [first, second, third]) peer.send({ flags: 'S', mss: 1460 });
-  t.is(first.takeAll().length, 1);
-  t.is(second.takeAll().length, 1);
-  t.deepEqual(third.lines(), []);
-  t.is(listener.halfOpen, 2);
-  t.is(world.host.tcp.drops.get('tcp-backlog'), 1);
-  first.send();
-  t.is(listener.halfOpen, 1);
-  third.send({ flags: 'S', seq: 0, mss: 1460 });
-  t.deepEqual(third.lines(), ['SA 0:0(0) ack 1']);
-  third.send();
-  second.send();
-  t.is(users.length, 3);
-  t.is(listener.halfOpen, 0);
-});
+simulate(
+  'backlog full, no cookies: a SYN is dropped without a word and gets in when there is room',
+  (t, world) => {
+    const users: TestUser[] = [];
+    const take = () => {
+      const user = new TestUser(world);
+      users.push(user);
+      return user;
+    };
+    const listener = world.listen(take, 80, 2);
+    const [first, second, third] = [new RawPeer(world), new RawPeer(world), new RawPeer(world)];
+    for (const peer of [first, second, third]) peer.send({ flags: 'S', mss: 1460 });
+    t.is(first.takeAll().length, 1);
+    t.is(second.takeAll().length, 1);
+    t.deepEqual(third.lines(), []);
+    t.is(listener.halfOpen, 2);
+    t.is(world.host.tcp.drops.get('tcp-backlog'), 1);
+    first.send();
+    t.is(listener.halfOpen, 1);
+    third.send({ flags: 'S', seq: 0, mss: 1460 });
+    t.deepEqual(third.lines(), ['SA 0:0(0) ack 1']);
+    third.send();
+    second.send();
+    t.is(users.length, 3);
+    t.is(listener.halfOpen, 0);
+  },
+  { settings: { synCookies: false } },
+);
 
 simulate(
   'too many connections: a SYN is dropped without a word',

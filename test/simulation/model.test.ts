@@ -5,6 +5,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { abort, close, closeSend, queuedBytes, readableBytes } from '../../src/tcp/calls.ts';
+import { flightBytes } from '../../src/tcp/pipe.ts';
 import { type Seq, seqAdd, seqAfter, seqBeforeOrAt, seqDistance } from '../../src/tcp/sequence.ts';
 import { CLOSED, STATE_NAMES, SYN_RECEIVED, SYN_SENT } from '../../src/tcp/state.ts';
 import type { Tcb } from '../../src/tcp/tcb.ts';
@@ -332,12 +333,12 @@ class Model {
     const { timers } = tcb.tcp;
     const name = `${STATE_NAMES[tcb.state]}: `;
     assert(seqBeforeOrAt(tcb.sndUna, tcb.sndNxt), `${name}SND.UNA > SND.NXT`);
-    assert(seqBeforeOrAt(tcb.sndNxt, tcb.sndMax), `${name}SND.NXT > SND.MAX`);
-    assert(seqBeforeOrAt(tcb.sndMax, seqAdd(tcb.sndEnd, tcb.finQueued ? 1 : 0)), `${name}SND.MAX beyond the queue`);
+    assert(tcb.sackedBytes + tcb.lostBytes <= flightBytes(tcb), `${name}more held and lost than in flight`);
+    assert(seqBeforeOrAt(tcb.sndNxt, seqAdd(tcb.sndEnd, tcb.finQueued ? 1 : 0)), `${name}SND.NXT beyond the queue`);
     assert(queuedBytes(tcb) >= 0 && readableBytes(tcb) >= 0 && readableBytes(tcb) <= BUFFER, `${name}bytes readable`);
     assert(tcb.deliveryHead === -1, `${name}deliveries between turns`);
     assert(tcb.cwndBytes >= tcb.mssBytes || tcb.state <= SYN_RECEIVED, `${name}window of ${tcb.cwndBytes} bytes`);
-    const inFlight = tcb.sndUna !== tcb.sndMax;
+    const inFlight = tcb.sndUna !== tcb.sndNxt;
     const waiting = seqDistance(tcb.sndEnd, tcb.sndNxt) > 0 || (tcb.finQueued && tcb.sndNxt === tcb.sndEnd);
     const armed = timers.isArmed(tcb.retransmitTimer);
     // The kernel of reliability: nothing waits without something that will wake it.
@@ -347,10 +348,7 @@ class Model {
       timers.isArmed(tcb.delayedAckTimer) === tcb.ackDelayed,
       `${name}delayed ACK ${tcb.ackDelayed} and its timer`,
     );
-    assert(
-      !tcb.ackNow && !tcb.synNow && !tcb.probeNow && !tcb.retransmitOne && !tcb.keepAliveNow,
-      `${name}unsent marks`,
-    );
+    assert(!tcb.ackNow && !tcb.synNow && !tcb.probeNow && !tcb.tlpNow && !tcb.keepAliveNow, `${name}unsent marks`);
     assert(tcb.duplicateAcksOwed === 0, `${name}duplicate ACKs unsent`);
   }
 

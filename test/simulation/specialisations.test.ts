@@ -49,7 +49,10 @@ async function getPage(t: ExecutionContext, cheetah: CheetahWorld): Promise<void
   cheetah.files.add('page.html', Buffer.from(PAGE));
   for (const [index, path] of INCLUDED.entries()) cheetah.files.add(path.slice(1), contentOf(2000 + index));
   const page = splitResponses((await cheetah.get('/page.html')).output.toString('latin1'));
-  t.deepEqual(page.map(({ body }) => body), [PAGE]);
+  t.deepEqual(
+    page.map(({ body }) => body),
+    [PAGE],
+  );
   assertResponses(t, (await cheetah.get(...INCLUDED)).output, [2000, 2001]);
 }
 

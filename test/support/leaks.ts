@@ -9,6 +9,7 @@ export function findLeaks(host: Host): string[] {
     'TIME-WAIT records': tcp.timeWait.live,
     'connection table entries': tcp.table.size,
     'send regions': tcp.regions.live,
+    'ranges in flight': tcp.ranges.live,
     'receive rings': tcp.receiveQueues.liveRings,
     'receive memory bytes': tcp.receiveMemory.usedBytes,
     'receive slots': stack.environment.held,

@@ -41,6 +41,8 @@ import {
   parseTcpOptions,
   TcpOptions,
   writeMss,
+  writeSackBlocks,
+  writeSackPermitted,
   writeTimestamps,
   writeWindowScale,
 } from '../../src/wire/tcp-options.ts';
@@ -74,6 +76,9 @@ export interface Seen {
   readonly mss: number;
   /** -1 when absent. */
   readonly windowScale: number;
+  readonly sackPermitted: boolean;
+  /** Blocks, relative to the peer's ISS: first byte, and the one after the last. */
+  readonly sack: readonly (readonly [left: number, right: number])[];
   readonly hasTimestamps: boolean;
   readonly tsValue: number;
   readonly tsEcho: number;
@@ -94,6 +99,9 @@ export interface Crafted {
   readonly data?: Uint8Array | number;
   readonly mss?: number;
   readonly windowScale?: number;
+  readonly sackPermitted?: boolean;
+  /** Blocks, relative to the host's ISS. */
+  readonly sack?: readonly (readonly [left: number, right: number])[];
   /** TSval and TSecr; null for a segment without timestamps on a connection that has them. */
   readonly timestamps?: readonly [number, number] | null;
   /** Raw option bytes behind the others, a multiple of four. */
@@ -162,6 +170,11 @@ export class RawPeer {
     const stamps = crafted.timestamps === undefined ? this.honestTimestamps(flags) : crafted.timestamps;
     if (stamps !== null) next = writeTimestamps(bytes, next, stamps[0], stamps[1]);
     if (crafted.windowScale !== undefined) next = writeWindowScale(bytes, next, crafted.windowScale);
+    if (crafted.sackPermitted === true) next = writeSackPermitted(bytes, next);
+    if (crafted.sack !== undefined) {
+      const edges = (side: 0 | 1) => Int32Array.from(crafted.sack ?? [], (block) => this.hostIss + block[side]);
+      next = writeSackBlocks(bytes, next, edges(0), edges(1), crafted.sack.length);
+    }
     if (crafted.options !== undefined) {
       bytes.set(crafted.options, next);
       next += crafted.options.length;
@@ -250,6 +263,11 @@ export class RawPeer {
       payload,
       mss: options.mss,
       windowScale: options.windowScale,
+      sackPermitted: options.sackPermitted,
+      sack: Array.from({ length: options.sackCount }, (_, i) => [
+        ((options.sackLeft[i] ?? 0) - this.iss) | 0,
+        ((options.sackRight[i] ?? 0) - this.iss) | 0,
+      ]),
       hasTimestamps: options.hasTimestamps,
       tsValue: options.tsValue,
       tsEcho: options.tsEcho,

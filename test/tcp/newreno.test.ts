@@ -1,23 +1,33 @@
 import test from 'ava';
 import fc from 'fast-check';
+import { INITIAL_SSTHRESH_BYTES, LOSS_DETECTED, TIMED_OUT } from '../../src/tcp/congestion/congestion.ts';
 import { newReno } from '../../src/tcp/congestion/newreno.ts';
+import { seqAdd } from '../../src/tcp/sequence.ts';
 import type { Tcb } from '../../src/tcp/tcb.ts';
 import { createTcb } from './support.ts';
 
 const MSS_BYTES = 1000;
+const CONTEXT = { nowUs: 0, acknowledgment: { rttUs: -1 } };
 
 function begun(initialSegments = 10): Tcb {
   const tcb = createTcb();
   tcb.mssBytes = MSS_BYTES;
-  newReno.begin(tcb, initialSegments);
+  tcb.cwndBytes = initialSegments * MSS_BYTES;
+  tcb.ssthreshBytes = INITIAL_SSTHRESH_BYTES;
+  newReno.begin(tcb);
   return tcb;
+}
+
+/** Has so many bytes in flight. */
+function fly(tcb: Tcb, bytes: number): void {
+  tcb.sndNxt = seqAdd(tcb.sndUna, bytes);
 }
 
 /** Acknowledges a whole window, `step` bytes at a time. */
 function acknowledgeWindow(tcb: Tcb, step: number): void {
   let left = tcb.cwndBytes;
   while (left > 0) {
-    newReno.acknowledged(tcb, Math.min(step, left));
+    newReno.acknowledged(CONTEXT, tcb, Math.min(step, left));
     left -= step;
   }
 }
@@ -46,7 +56,7 @@ test('acknowledgments of less than a segment count for what they cover (RFC 3465
 
 test('an acknowledgment of more than the window no more than doubles it', (t) => {
   const tcb = begun();
-  newReno.acknowledged(tcb, 500 * MSS_BYTES);
+  newReno.acknowledged(CONTEXT, tcb, 500 * MSS_BYTES);
   t.is(tcb.cwndBytes, 20 * MSS_BYTES);
 });
 
@@ -67,20 +77,21 @@ test('even a huge window grows by at least a byte', (t) => {
   const tcb = begun();
   tcb.cwndBytes = 2 ** 28;
   tcb.ssthreshBytes = 2 ** 20;
-  newReno.acknowledged(tcb, 1);
+  newReno.acknowledged(CONTEXT, tcb, 1);
   t.is(tcb.cwndBytes, 2 ** 28 + 1);
 });
 
 test('RFC 5681 equation 4: a loss halves the flight, to no less than two segments', (t) => {
-  for (const react of [newReno.lossDetected, newReno.timedOut]) {
-    const tcb = begun();
-    const before = tcb.cwndBytes;
-    react(tcb, 40 * MSS_BYTES);
+  for (const cause of [LOSS_DETECTED, TIMED_OUT]) {
+    const tcb = begun(50);
+    fly(tcb, 40 * MSS_BYTES);
+    newReno.reduce(CONTEXT, tcb, cause);
     t.is(tcb.ssthreshBytes, 20 * MSS_BYTES);
-    react(tcb, 3 * MSS_BYTES);
+    fly(tcb, 3 * MSS_BYTES);
+    newReno.reduce(CONTEXT, tcb, cause);
     t.is(tcb.ssthreshBytes, 2 * MSS_BYTES);
     // The window itself is recovery's to set.
-    t.is(tcb.cwndBytes, before);
+    t.is(tcb.cwndBytes, 50 * MSS_BYTES);
   }
 });
 
@@ -93,9 +104,11 @@ test('the window stays an integer of at least a segment and below 2^30, whatever
     fc.property(fc.array(event, { maxLength: 200 }), (events) => {
       const tcb = begun(1);
       for (const { kind, bytes } of events) {
-        if (kind === 'acknowledged') newReno.acknowledged(tcb, bytes);
-        else if (kind === 'lossDetected') newReno.lossDetected(tcb, bytes);
-        else newReno.timedOut(tcb, bytes);
+        if (kind === 'acknowledged') newReno.acknowledged(CONTEXT, tcb, bytes);
+        else {
+          fly(tcb, bytes);
+          newReno.reduce(CONTEXT, tcb, kind === 'lossDetected' ? LOSS_DETECTED : TIMED_OUT);
+        }
         if (!(Number.isInteger(tcb.cwndBytes) && tcb.cwndBytes >= MSS_BYTES && tcb.cwndBytes < 2 ** 30))
           t.fail(`${tcb.cwndBytes}`);
         if (!(Number.isInteger(tcb.ssthreshBytes) && tcb.ssthreshBytes >= 2 * MSS_BYTES))

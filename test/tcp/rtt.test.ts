@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { abandonTiming, backOffRto, sampleFromAck, sampleRtt, timeSegment } from '../../src/tcp/rtt.ts';
+import { backOffRto, sampleFromAck, sampleRtt } from '../../src/tcp/rtt.ts';
 import { seqAdd, toSeq } from '../../src/tcp/sequence.ts';
 import { DEFAULT_TCP_SETTINGS, type TcpSettings } from '../../src/tcp/settings.ts';
 import { createTcb } from './support.ts';
@@ -94,42 +94,32 @@ test('RFC 6298 5.5: each time-out doubles the next, up to the maximum; a sample 
   t.is(tcb.rtoUs, 250_000);
 });
 
-test('one segment at a time is timed, to the acknowledgment that covers its end, across 2^32', (t) => {
+test('one sample a round trip: the next is of what was sent after it, across 2^32', (t) => {
   const tcb = createTcb();
-  const end = toSeq(-10);
-  timeSegment(tcb, end, 1_000_000);
-  timeSegment(tcb, seqAdd(end, 1000), 1_050_000);
-  sampleFromAck({ settings: PLAIN, nowUs: 1_060_000 }, tcb, seqAdd(end, -1), -1);
+  const start = toSeq(-10);
+  tcb.rttSeq = start;
+  tcb.sndNxt = seqAdd(start, 1000);
+  sampleFromAck(tcb, PLAIN, start, 60_000, -1);
   t.is(tcb.srttUs, 0);
-  t.true(tcb.rttTimed);
-  sampleFromAck({ settings: PLAIN, nowUs: 1_080_000 }, tcb, seqAdd(end, 100), -1);
+  sampleFromAck(tcb, PLAIN, seqAdd(start, 100), 80_000, -1);
   t.is(tcb.srttUs, 80_000);
-  t.false(tcb.rttTimed);
-  sampleFromAck({ settings: PLAIN, nowUs: 1_090_000 }, tcb, seqAdd(end, 1000), -1);
+  sampleFromAck(tcb, PLAIN, seqAdd(start, 1000), 160_000, -1);
   t.is(tcb.srttUs, 80_000);
-  timeSegment(tcb, seqAdd(end, 2000), 2_000_000);
-  t.true(tcb.rttTimed);
+  tcb.sndNxt = seqAdd(start, 2000);
+  sampleFromAck(tcb, PLAIN, seqAdd(start, 1001), 160_000, -1);
+  t.is(tcb.srttUs, 90_000);
 });
 
-test('Karn: what was sent again gives no sample by its acknowledgment', (t) => {
+test('Karn: what was sent again gives no sample, but by the timestamp that the peer echoes (RFC 7323 4)', (t) => {
   const tcb = createTcb();
-  timeSegment(tcb, toSeq(1000), 0);
-  abandonTiming(tcb);
-  sampleFromAck({ settings: PLAIN, nowUs: 5_000_000 }, tcb, toSeq(1000), -1);
+  sampleFromAck(tcb, PLAIN, toSeq(1000), -1, -1);
   t.is(tcb.srttUs, 0);
-});
-
-test('RFC 7323 4: it does by the timestamp that the peer echoes', (t) => {
-  const tcb = createTcb();
-  timeSegment(tcb, toSeq(1000), 0);
-  abandonTiming(tcb);
-  sampleFromAck({ settings: PLAIN, nowUs: 5_000_000 }, tcb, toSeq(1000), 70_000);
+  sampleFromAck(tcb, PLAIN, toSeq(1000), -1, 70_000);
   t.is(tcb.srttUs, 70_000);
 });
 
-test('a timed segment goes before the echo, whose clock is coarse', (t) => {
+test('what was measured goes before the echo, whose clock is coarse', (t) => {
   const tcb = createTcb();
-  timeSegment(tcb, toSeq(1000), 0);
-  sampleFromAck({ settings: PLAIN, nowUs: 1234 }, tcb, toSeq(1000), 2000);
+  sampleFromAck(tcb, PLAIN, toSeq(1000), 1234, 2000);
   t.is(tcb.srttUs, 1234);
 });

@@ -31,7 +31,6 @@ export function createTcbAt(sendStart: number, receiveStart = 0): Tcb {
   const tcb = createTcb();
   tcb.sndUna = toSeq(sendStart);
   tcb.sndNxt = tcb.sndUna;
-  tcb.sndMax = tcb.sndUna;
   tcb.sndEnd = tcb.sndUna;
   tcb.rcvNxt = toSeq(receiveStart);
   tcb.readSeq = tcb.rcvNxt;

@@ -1,39 +1,42 @@
 /** Slow start, congestion avoidance and the reactions to loss of RFC 5681, as NewReno (RFC 6582) uses them. */
+import { flightBytes } from '../pipe.ts';
 import type { Tcb } from '../tcb.ts';
-import type { CongestionControl } from './congestion.ts';
-
-/** "Arbitrarily high" (RFC 5681 3.1): slow start lasts until the first loss. */
-const INITIAL_SSTHRESH_BYTES = 0x3fffffff;
+import { type CongestionContext, type CongestionControl, INITIAL_SSTHRESH_BYTES } from './congestion.ts';
 
 export const newReno: CongestionControl = {
   name: 'newreno',
 
-  begin(tcb: Tcb, initialSegments: number): void {
-    tcb.cwndBytes = initialSegments * tcb.mssBytes;
-    tcb.ssthreshBytes = INITIAL_SSTHRESH_BYTES;
+  begin(_tcb: Tcb): void {},
+
+  acknowledged(_context: CongestionContext, tcb: Tcb, bytes: number): void {
+    const left = slowStart(tcb, bytes);
+    if (left > 0) avoidCongestion(tcb, left, tcb.cwndBytes);
   },
 
-  acknowledged(tcb: Tcb, bytes: number): void {
-    if (tcb.cwndBytes < tcb.ssthreshBytes) {
-      // Slow start, with appropriate byte counting: super-segments are acknowledged whole (RFC 3465, L = all of it).
-      tcb.cwndBytes += Math.min(bytes, tcb.cwndBytes);
-    } else {
-      // Congestion avoidance: about one segment per round trip (RFC 5681 equation 3).
-      tcb.cwndBytes += Math.max(1, Math.floor((tcb.mssBytes * Math.min(bytes, tcb.cwndBytes)) / tcb.cwndBytes));
-    }
-    tcb.cwndBytes = Math.min(tcb.cwndBytes, INITIAL_SSTHRESH_BYTES);
+  /** RFC 5681 equation 4; what limited transmit has sent beyond the window does not count (3.2 step 2). */
+  reduce(_context: CongestionContext, tcb: Tcb): void {
+    tcb.ssthreshBytes = Math.max(Math.min(flightBytes(tcb), tcb.cwndBytes) >> 1, 2 * tcb.mssBytes);
   },
 
-  lossDetected(tcb: Tcb, flightBytes: number): void {
-    tcb.ssthreshBytes = halfOf(tcb, flightBytes);
-  },
-
-  timedOut(tcb: Tcb, flightBytes: number): void {
-    tcb.ssthreshBytes = halfOf(tcb, flightBytes);
-  },
+  undo(_tcb: Tcb): void {},
 };
 
-/** RFC 5681 equation 4. */
-function halfOf(tcb: Tcb, flightBytes: number): number {
-  return Math.max(flightBytes >> 1, 2 * tcb.mssBytes);
+/**
+ * Grows the window by what was acknowledged, with appropriate byte counting: super-segments are acknowledged whole (RFC 3465,
+ * L = all of it). Returns the bytes acknowledged that are left where `ssthreshBytes` is reached.
+ */
+export function slowStart(tcb: Tcb, bytes: number): number {
+  if (tcb.cwndBytes >= tcb.ssthreshBytes) return bytes;
+  const counted = Math.min(bytes, tcb.cwndBytes);
+  const grown = Math.min(tcb.cwndBytes + counted, tcb.ssthreshBytes);
+  const left = counted - (grown - tcb.cwndBytes);
+  tcb.cwndBytes = grown;
+  return left;
+}
+
+/** About one segment for each `windowBytes` acknowledged (RFC 5681 equation 3). */
+export function avoidCongestion(tcb: Tcb, bytes: number, windowBytes: number): void {
+  const counted = Math.min(bytes, windowBytes);
+  const grown = tcb.cwndBytes + Math.max(1, Math.floor((tcb.mssBytes * counted) / windowBytes));
+  tcb.cwndBytes = Math.min(grown, INITIAL_SSTHRESH_BYTES);
 }
