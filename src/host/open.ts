@@ -37,6 +37,7 @@ export function openHost(name: string, openOptions: OpenOptions = {}, tcpSetting
       ...addressesOf(options),
       tcpSettings,
       pollUs: openOptions.pollUs,
+      framesPerTurn: openOptions.framesPerTurn,
       beforeDeadlineUs: openOptions.beforeDeadlineUs,
     });
   } catch (error) {

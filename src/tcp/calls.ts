@@ -8,7 +8,17 @@ import { CONGESTION_CONTROLS, type CongestionControlName } from './congestion/co
 import { unreadBytes } from './receive-queue.ts';
 import { enqueueRegion } from './send-queue.ts';
 import { seqDistance } from './sequence.ts';
-import { CLOSE_WAIT, CLOSED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, maySend, SYN_SENT, setState } from './state.ts';
+import {
+  CLOSE_WAIT,
+  CLOSED,
+  ESTABLISHED,
+  FIN_WAIT_1,
+  FIN_WAIT_2,
+  LAST_ACK,
+  maySend,
+  SYN_SENT,
+  setState,
+} from './state.ts';
 import type { RegionOwner, Tcb } from './tcb.ts';
 import { startSlowTimer } from './timers.ts';
 import { windowUpdateDue } from './window.ts';
@@ -124,6 +134,17 @@ export function close(connection: Tcb): void {
   // The call may come from outside a turn, long after the last one.
   tcp.clock.look();
   startSlowTimer(tcp, connection);
+}
+
+/** Keep-alive of one connection (RFC 9293 3.8.4); an idle time of 0 turns it off. */
+export function setKeepAlive(connection: Tcb, idleUs: number, intervalUs: number, probes: number): void {
+  const changes = connection.keepAliveIdleUs !== idleUs;
+  connection.keepAliveIdleUs = idleUs;
+  connection.keepAliveIntervalUs = intervalUs;
+  connection.keepAliveProbes = probes;
+  if (!changes || connection.state < ESTABLISHED) return;
+  connection.tcp.clock.look();
+  startSlowTimer(connection.tcp, connection);
 }
 
 /** Gives a connection to another congestion control; the windows stay as they are. Throws `RangeError` for one that is not there. */

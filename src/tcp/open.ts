@@ -4,7 +4,7 @@ import { ESTABLISHED_TOTAL } from './counters.ts';
 import { DEFAULT_MSS_BYTES, limitToPath } from './mss.ts';
 import type { Segment } from './segment.ts';
 import { seqAdd } from './sequence.ts';
-import { ESTABLISHED, FIN_WAIT_1, setState } from './state.ts';
+import { ESTABLISHED, FIN_WAIT_1, SYN_RECEIVED, setState } from './state.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 import { startSlowTimer } from './timers.ts';
@@ -18,13 +18,14 @@ export function acceptSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   tcb.irs = segment.seq;
   tcb.rcvNxt = seqAdd(segment.seq, 1);
   tcb.readSeq = tcb.rcvNxt;
-  tcb.rcvAdv = seqAdd(tcb.rcvNxt, synWindowField(tcp));
   tcb.lastAckSent = tcb.rcvNxt;
   tcb.peerMssBytes = options.mss === 0 ? DEFAULT_MSS_BYTES : options.mss;
   // RFC 7323 1.3: in force only when both SYNs carry it; we always offer ours.
   tcb.windowScaling = options.windowScale >= 0;
   if (tcb.windowScaling) tcb.sndScale = options.windowScale;
   else tcb.rcvScale = 0;
+  // What our SYN says has been said, or will be.
+  tcb.rcvAdv = seqAdd(tcb.rcvNxt, synWindowField(tcp, tcb.state === SYN_RECEIVED && options.hasTimestamps));
   tcb.timestamps = options.hasTimestamps;
   if (options.hasTimestamps) {
     tcb.tsRecent = options.tsValue;

@@ -5,6 +5,10 @@ import type { CongestionControlName } from './congestion/controls.ts';
 export interface TcpSettings {
   /** Unread and out-of-order bytes a connection may hold; also what it advertises (a power of two, at most 1 GiB). */
   readonly receiveBufferBytes: number;
+  /** Shift of the windows we advertise (RFC 7323 2.3), 0 to 14; -1 for the least that lets the field say the whole buffer. */
+  readonly windowScale: number;
+  /** The window offered is a whole number of full segments, so that the last of a window is not cut. */
+  readonly windowInSegments: boolean;
   /** Memory all connections together may hold for unread and out-of-order bytes. */
   readonly receivePoolBytes: number;
   /** `EVENT_WRITABLE` is raised when the queued bytes fall to this. */
@@ -52,6 +56,25 @@ export interface TcpSettings {
   readonly keepAliveProbes: number;
   /** RFC 5961 section 10: challenge ACKs and resets for stray segments per second, on average. */
   readonly challengeAcksPerSecond: number;
+  /**
+   * What is done with segments that an honest peer does not send, where Linux has other answers than RFC 9293, mostly for want of a
+   * whole connection: by listeners, in SYN-RECEIVED behind them (input-syn-received.ts), and in FIN-WAIT-2 after the application has
+   * closed (input-orphan.ts).
+   */
+  readonly checks: 'rfc' | 'linux';
+  /** The least time between two challenge ACKs of one connection, and answers to segments without text; 0: only the limit of all. */
+  readonly challengeIntervalUs: number;
+  /** RFC 1337: a reset does not end TIME-WAIT (Linux: tcp_rfc1337, off). */
+  readonly timeWaitIgnoresResets: boolean;
+  /**
+   * A reset is believed, too, at the number of the peer's FIN and behind the last of what is held beyond gaps, where peers are found
+   * to send them (Linux); RFC 5961 3.2 takes RCV.NXT only.
+   */
+  readonly lenientResets: boolean;
+  /** RFC 7323 3.2: a segment without the timestamp that was agreed on is dropped (Linux takes it). */
+  readonly timestampsRequired: boolean;
+  /** RFC 7323 5.3: by how much a timestamp may be older than TS.Recent (Linux: 1). */
+  readonly timestampTolerance: number;
   /** Acknowledgments wait for data to ride on, and the FIN rides on the last of it; off: each is a segment of its own, at once. */
   readonly packetMerging: boolean;
   /** Where the device cuts super-frames it is given them; off: a frame is a segment. */
@@ -64,6 +87,8 @@ export interface TcpSettings {
 
 export const DEFAULT_TCP_SETTINGS: TcpSettings = {
   receiveBufferBytes: 512 * 1024,
+  windowScale: -1,
+  windowInSegments: false,
   receivePoolBytes: 64 * 1024 * 1024,
   sendLowWaterBytes: 128 * 1024,
   maxConnections: 65_536,
@@ -86,6 +111,12 @@ export const DEFAULT_TCP_SETTINGS: TcpSettings = {
   keepAliveIntervalUs: 75_000_000,
   keepAliveProbes: 9,
   challengeAcksPerSecond: 1000,
+  checks: 'rfc',
+  challengeIntervalUs: 0,
+  timeWaitIgnoresResets: true,
+  lenientResets: false,
+  timestampsRequired: true,
+  timestampTolerance: 0,
   packetMerging: true,
   superFrames: true,
   reuseRecords: true,

@@ -150,11 +150,22 @@ export class Tcb {
   declare finQueued: boolean;
   /** Set by the application's `close`: it will read no more. */
   declare readClosed: boolean;
+  /** Nobody will read any more: once we have closed, more text is answered with a reset (RFC 9293 3.6.1). */
+  declare resetsOnText: boolean;
+  /** Nobody has it open any more. */
+  declare abandoned: boolean;
+  /** The state that the peer's reset has ended; CLOSED without one. */
+  declare resetState: number;
   declare regionHead: SendRegion | null;
   declare regionTail: SendRegion | null;
   /** A region at or before the one that holds sndNxt. */
   declare regionCursor: SendRegion | null;
   declare writableWanted: boolean;
+  /** RFC 9293 3.7.4, as a socket's TCP_NODELAY and TCP_CORK choose; a connection sends at once unless its user says so. */
+  declare nagle: boolean;
+  declare corked: boolean;
+  /** Behind the last segment that was not full. */
+  declare smallEnd: Seq;
 
   // What the application has not read (receive-queue.ts): bytes readSeq..rcvNxt.
   declare readSeq: Seq;
@@ -245,6 +256,10 @@ export class Tcb {
   /** A keep-alive probe is due. */
   declare keepAliveNow: boolean;
   declare keepAliveProbesSent: number;
+  /** RFC 9293 3.8.4, from the settings unless the user says otherwise; an idle time of 0 is off. */
+  declare keepAliveIdleUs: number;
+  declare keepAliveIntervalUs: number;
+  declare keepAliveProbes: number;
   declare lastReceivedUs: number;
   declare lastSentUs: number;
 
@@ -321,10 +336,16 @@ export class Tcb {
     this.sndEnd = zero;
     this.finQueued = false;
     this.readClosed = false;
+    this.resetsOnText = false;
+    this.abandoned = false;
+    this.resetState = CLOSED;
     this.regionHead = null;
     this.regionTail = null;
     this.regionCursor = null;
     this.writableWanted = false;
+    this.nagle = false;
+    this.corked = false;
+    this.smallEnd = zero;
     this.readSeq = zero;
     this.finReceived = false;
     this.peerFinSeen = false;
@@ -385,6 +406,9 @@ export class Tcb {
     this.synNow = false;
     this.keepAliveNow = false;
     this.keepAliveProbesSent = 0;
+    this.keepAliveIdleUs = 0;
+    this.keepAliveIntervalUs = 0;
+    this.keepAliveProbes = 0;
     this.lastReceivedUs = 0;
     this.lastSentUs = 0;
     this.retransmissions = 0;

@@ -118,7 +118,7 @@ export class Tcp implements Transport {
     this.features = stack.features;
     this.superFrames = settings.superFrames && stack.features.segmentTcp4;
     this.ranges = new SentRanges(stack.clock, this.superFrames);
-    this.receiveScale = scaleFor(settings.receiveBufferBytes);
+    this.receiveScale = settings.windowScale < 0 ? scaleFor(settings.receiveBufferBytes) : settings.windowScale;
     this.challengeBudget = settings.challengeAcksPerSecond;
     const { random } = stack;
     this.table = new ConnectionTable({ low: random.i32(), high: random.i32() });
@@ -335,6 +335,9 @@ export class Tcp implements Transport {
     tcb.rtoUs = this.settings.initialRtoUs;
     tcb.tsOffset = this.initialSequence.timestampOffset(localAddress, remoteAddress);
     tcb.rcvScale = this.receiveScale;
+    tcb.keepAliveIdleUs = this.settings.keepAliveIdleUs;
+    tcb.keepAliveIntervalUs = this.settings.keepAliveIntervalUs;
+    tcb.keepAliveProbes = this.settings.keepAliveProbes;
     this.table.set(remoteAddress, remotePort, localAddress, localPort, tcb.index);
     return tcb;
   }
@@ -533,4 +536,7 @@ function checkSettings(settings: TcpSettings): void {
   if (buffer < 4096 || buffer > 2 ** 30 || (buffer & (buffer - 1)) !== 0) {
     throw new RangeError(`receiveBufferBytes ${buffer} is not a power of two from 4096 to 2^30`);
   }
+  const scale = settings.windowScale;
+  if (!Number.isInteger(scale) || scale < -1 || scale > 14)
+    throw new RangeError(`windowScale ${scale} is not -1 to 14`);
 }

@@ -16,8 +16,8 @@ const DOUBT_RETRIES = 2;
 export function startSlowTimer(tcp: Tcp, tcb: Tcb): void {
   if (tcb.state === FIN_WAIT_2 && tcb.readClosed) {
     tcp.timers.scheduleAfter(tcb.slowTimer, tcp.settings.finWait2Us);
-  } else if (tcp.settings.keepAliveIdleUs > 0) {
-    tcp.timers.scheduleAfter(tcb.slowTimer, tcp.settings.keepAliveIdleUs);
+  } else if (tcb.keepAliveIdleUs > 0) {
+    tcp.timers.scheduleAfter(tcb.slowTimer, tcb.keepAliveIdleUs);
   }
 }
 
@@ -70,19 +70,18 @@ export function slowExpired(tcp: Tcp, tcb: Tcb): void {
     tcp.finish(tcb, '');
     return;
   }
-  if (tcb.state >= ESTABLISHED && tcp.settings.keepAliveIdleUs > 0) keepAlive(tcp, tcb);
+  if (tcb.state >= ESTABLISHED && tcb.keepAliveIdleUs > 0) keepAlive(tcp, tcb);
 }
 
 /** RFC 9293 3.8.4: a probe when nothing was heard for the idle time; the end when none of several is answered. */
 function keepAlive(tcp: Tcp, tcb: Tcb): void {
-  const { settings } = tcp;
   const idleUs = tcp.nowUs - tcb.lastReceivedUs;
-  if (idleUs < settings.keepAliveIdleUs) {
+  if (idleUs < tcb.keepAliveIdleUs) {
     tcb.keepAliveProbesSent = 0;
-    tcp.timers.scheduleAfter(tcb.slowTimer, settings.keepAliveIdleUs - idleUs);
+    tcp.timers.scheduleAfter(tcb.slowTimer, tcb.keepAliveIdleUs - idleUs);
     return;
   }
-  if (tcb.keepAliveProbesSent >= settings.keepAliveProbes) {
+  if (tcb.keepAliveProbesSent >= tcb.keepAliveProbes) {
     tcp.counters.increment(CONNECTIONS_TIMED_OUT);
     tcp.abort(tcb, 'ETIMEDOUT');
     return;
@@ -90,5 +89,5 @@ function keepAlive(tcp: Tcp, tcb: Tcb): void {
   tcb.keepAliveProbesSent++;
   tcb.keepAliveNow = true;
   tcp.wantOutput(tcb);
-  tcp.timers.scheduleAfter(tcb.slowTimer, settings.keepAliveIntervalUs);
+  tcp.timers.scheduleAfter(tcb.slowTimer, tcb.keepAliveIntervalUs);
 }

@@ -3,6 +3,8 @@
  * The advertised edge `rcvAdv` never moves back. On the wire a scaled window is rounded down (RFC 7323 2.4 tells senders
  * to expect that); what was advertised before is accepted all the same.
  */
+import { TIMESTAMPS_BYTES } from '../wire/tcp-options.ts';
+import { announcedMss } from './mss.ts';
 import { unreadBytes } from './receive-queue.ts';
 import { type Seq, seqAdd, seqDistance, seqMax } from './sequence.ts';
 import type { Tcb } from './tcb.ts';
@@ -16,7 +18,17 @@ export function receiveWindow(tcb: Tcb): number {
 
 /** The most that the window may be: without scaling the field says no more. */
 function largestWindow(tcp: Tcp, tcb: Tcb): number {
-  return Math.min(tcp.settings.receiveBufferBytes, 0xffff << tcb.rcvScale);
+  const scale = tcb.rcvScale;
+  const most = Math.min(tcp.settings.receiveBufferBytes, 0xffff << scale);
+  if (!tcp.settings.windowInSegments) return most;
+  // What the field rounds away would be a segment less.
+  return ((inSegments(tcp, most, tcb.timestamps) + (1 << scale) - 1) >> scale) << scale;
+}
+
+/** Whole segments of the peer's, as far as they fit. */
+function inSegments(tcp: Tcp, bytes: number, timestamps: boolean): number {
+  const segmentBytes = announcedMss(tcp) - (timestamps ? TIMESTAMPS_BYTES : 0);
+  return bytes < segmentBytes ? bytes : bytes - (bytes % segmentBytes);
 }
 
 /** How much wider the window could be than what was advertised. */
@@ -30,7 +42,7 @@ function windowGain(tcp: Tcp, tcb: Tcb): number {
  */
 export function windowUpdateDue(tcp: Tcp, tcb: Tcb): boolean {
   const saidOnlyBySyn = seqDistance(tcb.lastAckSent, tcb.irs) === 1;
-  const largest = saidOnlyBySyn ? synWindowField(tcp) : largestWindow(tcp, tcb);
+  const largest = saidOnlyBySyn ? synWindowField(tcp, tcb.timestamps) : largestWindow(tcp, tcb);
   return 2 * receiveWindow(tcb) < largest && windowGain(tcp, tcb) >= Math.min(largest >> 1, 2 * tcb.mssBytes);
 }
 
@@ -48,9 +60,10 @@ export function receiveWindowField(tcb: Tcb): number {
   return Math.min(field, 0xffff);
 }
 
-/** The window field of a SYN: never scaled (RFC 7323 2.2). */
-export function synWindowField(tcp: Tcp): number {
-  return Math.min(tcp.settings.receiveBufferBytes, 0xffff);
+/** The window field of a SYN: never scaled (RFC 7323 2.2). `timestamps`: known to be agreed on. */
+export function synWindowField(tcp: Tcp, timestamps: boolean): number {
+  const most = Math.min(tcp.settings.receiveBufferBytes, 0xffff);
+  return tcp.settings.windowInSegments ? inSegments(tcp, most, timestamps) : most;
 }
 
 /**
