@@ -3,6 +3,8 @@ import { lstatSync } from 'node:fs';
 import type { Host } from '../host/host.ts';
 import { openHost } from '../host/open.ts';
 import { PosixSockets } from '../sockets/posix/posix-sockets.ts';
+import { isTcpProfile, TCP_PROFILES } from '../tcp/profiles.ts';
+import type { TcpSettings } from '../tcp/settings.ts';
 import { formatIpv4 } from '../wire/address.ts';
 import { NETWORK_ARGUMENTS, NETWORK_HELP, networkOptions, parseArguments, UsageError } from './arguments.ts';
 import { hostCounters, logCounters, printCountersOnSignal } from './counters.ts';
@@ -12,6 +14,8 @@ import { SocketRpc } from './socket-rpc.ts';
 
 export const DUT_SUMMARY = 'let a tester make the socket calls of the stack, through a UNIX socket';
 
+const PROFILE_NAMES = Object.keys(TCP_PROFILES).join(', ');
+
 const HELP = `exonet dut --rpc PATH [options]
 
 Puts the TCP/IP stack on a device and lets a tester on the other end of the wire make its socket calls: one
@@ -19,6 +23,7 @@ connection to the UNIX socket for each call, one line there ("socket 2 1 6"), on
 Linux's, errors too.
 
   --rpc PATH              where the UNIX socket is made; it is removed at the end
+  --profile NAME          settings of TCP by name: ${PROFILE_NAMES} (default: the stack's own)
 ${NETWORK_HELP}
   --help                  this text
 
@@ -28,6 +33,7 @@ is logged at the end, too.`;
 const ARGUMENTS = {
   ...NETWORK_ARGUMENTS,
   rpc: { type: 'string' },
+  profile: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 
@@ -42,7 +48,9 @@ export function dut(args: readonly string[]): void {
     return;
   }
   const path = readPath(values.rpc);
-  const host = openHost('dut', networkOptions(values));
+  // A tester counts answers: none is for two segments that happened to come together.
+  const options = { ...networkOptions(values), framesPerTurn: 1 };
+  const host = openHost('dut', options, readProfile(values.profile));
   const sockets = new PosixSockets(host.tcp, host.arena);
   const rpc = new SocketRpc(sockets);
   const tidy = (): void => {
@@ -69,6 +77,12 @@ function readPath(path: string | undefined): string {
   if (found !== undefined && !found.isSocket())
     throw new UsageError(`--rpc ${path}: there is a file already that is no socket.`);
   return path;
+}
+
+function readProfile(name: string | undefined): Partial<TcpSettings> {
+  if (name === undefined) return {};
+  if (!isTcpProfile(name)) throw new UsageError(`--profile ${name}: there is ${PROFILE_NAMES}.`);
+  return TCP_PROFILES[name];
 }
 
 function announce({ device, stack }: Host, path: string): void {

@@ -289,7 +289,9 @@ test('TCP_INFO has the state, the window scales and the round trip where Linux h
   t.is(info[0], c.LINUX_ESTABLISHED);
   t.is(info.readUInt32LE(16), 1460);
   t.is(info.readUInt32LE(80), 10);
-  t.is(rig.sockets.getsockopt(fd, c.IPPROTO_TCP, c.TCP_CONGESTION, 16).payload?.toString(), 'reno'.padEnd(16, '\0'));
+  t.is(rig.sockets.getsockopt(fd, c.IPPROTO_TCP, c.TCP_CONGESTION, 16).payload?.toString(), 'cubic'.padEnd(16, '\0'));
+  t.is(rig.sockets.setsockopt(fd, c.IPPROTO_TCP, c.TCP_CONGESTION, Buffer.from('reno')).errno, 0);
+  t.is(rig.sockets.getsockopt(fd, c.IPPROTO_TCP, c.TCP_CONGESTION, 4).payload?.toString(), 'reno');
   t.is(rig.sockets.setsockopt(fd, c.IPPROTO_TCP, c.TCP_CONGESTION, Buffer.from('swift')).errno, e.ENOENT);
   t.is(rig.sockets.getsockopt(fd, c.IPPROTO_TCP, 99, 4).errno, e.ENOPROTOOPT);
 });

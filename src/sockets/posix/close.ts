@@ -1,6 +1,6 @@
 /** shutdown, close and reset (inet_shutdown, __tcp_close, tcp_disconnect), and the connections that nobody has open any more. */
 import { abort, closeSend } from '../../tcp/calls.ts';
-import { FIN_WAIT_1, FIN_WAIT_2, SYN_SENT } from '../../tcp/state.ts';
+import { SYN_SENT } from '../../tcp/state.ts';
 import {
   LINUX_CLOSE,
   LINUX_CLOSING,
@@ -30,6 +30,7 @@ export function shutdown(sockets: PosixSockets, socket: PosixSocket, how: number
     socket.phase = UNCONNECTED;
   } else if (state !== LINUX_LISTEN) {
     socket.shut |= bits;
+    if ((bits & SHUT_RECEIVE) !== 0 && socket.tcb !== null) socket.tcb.resetsOnText = true;
     if ((bits & SHUT_SEND) !== 0 && socket.tcb !== null) closeSend(socket.tcb);
   }
   sockets.waits.wake(socket);
@@ -83,16 +84,11 @@ export function end(sockets: PosixSockets, socket: PosixSocket): void {
   if (tcb === null || socket.readable > 0 || (linger && lingerSeconds === 0) || tcb.state === SYN_SENT) {
     disconnect(sockets, socket);
   } else {
+    tcb.resetsOnText = true;
+    tcb.abandoned = true;
     closeSend(tcb);
     sockets.watchOrphan(socket);
   }
-}
-
-/** What happens to a connection that nobody has open: text for it is a reset (TCP_ABORT_ON_DATA). */
-export function orphanChanged(sockets: PosixSockets, socket: PosixSocket): void {
-  const { tcb } = socket;
-  if (tcb !== null && socket.readable > 0 && (tcb.state === FIN_WAIT_1 || tcb.state === FIN_WAIT_2))
-    disconnect(sockets, socket);
 }
 
 /** FIN-WAIT-2 without an end of the peer's is over. Returns false when it has not begun. */

@@ -3,6 +3,8 @@
 export const AF_UNSPEC = 0;
 export const AF_INET = 2;
 export const SOCK_STREAM = 1;
+/** No type is as large. */
+export const SOCK_MAX = 11;
 /** Bits of the type that are none: SOCK_NONBLOCK and SOCK_CLOEXEC. */
 export const SOCK_NONBLOCK = 0o4000;
 export const SOCK_CLOEXEC = 0o2000000;

@@ -1,4 +1,5 @@
 /** Linux's error numbers (asm-generic/errno.h), as far as socket calls give them. */
+import { CLOSE_WAIT, SYN_SENT } from '../../tcp/state.ts';
 import type { ConnectionError } from '../../tcp/tcb.ts';
 
 export const EPERM = 1;
@@ -37,6 +38,12 @@ const CONNECTION_ERRORS: Readonly<Record<ConnectionError, number>> = {
   EHOSTUNREACH,
   ENETUNREACH,
 };
+
+/** The number of a reset in a state (tcp_reset). */
+export function errnoOfReset(state: number): number {
+  if (state === SYN_SENT) return ECONNREFUSED;
+  return state === CLOSE_WAIT ? EPIPE : ECONNRESET;
+}
 
 /** The number of what a connection ended with, 0 after an orderly end. */
 export function errnoOf(error: ConnectionError): number {

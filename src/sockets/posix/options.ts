@@ -2,12 +2,18 @@
  * Socket options: getsockopt and setsockopt over the values that a socket keeps.
  *
  * In force: SO_REUSEADDR, SO_ERROR, SO_LINGER, SO_SNDBUF, SO_RCVTIMEO, SO_SNDTIMEO, SO_TYPE, SO_DOMAIN, SO_PROTOCOL,
- * SO_ACCEPTCONN, TCP_INFO, TCP_LINGER2, TCP_CONGESTION, and TCP_MAXSEG for reading.
+ * SO_ACCEPTCONN, SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_INFO, TCP_NODELAY, TCP_CORK, TCP_LINGER2,
+ * TCP_CONGESTION, and TCP_MAXSEG for reading.
  * Stored and given back, because programs only want them taken; the stack does not act on them yet: SO_REUSEPORT, SO_RCVBUF,
- * SO_KEEPALIVE, SO_OOBINLINE, TCP_NODELAY (nothing is ever held back), TCP_CORK, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT,
- * TCP_SYNCNT, TCP_DEFER_ACCEPT, TCP_WINDOW_CLAMP, TCP_QUICKACK, TCP_USER_TIMEOUT, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT.
+ * SO_OOBINLINE, TCP_SYNCNT, TCP_DEFER_ACCEPT, TCP_WINDOW_CLAMP, TCP_QUICKACK, TCP_USER_TIMEOUT, TCP_FASTOPEN,
+ * TCP_FASTOPEN_CONNECT.
  * ENOPROTOOPT: to set TCP_MAXSEG, and everything that is not named here.
  */
+import { int32At } from '../../runtime/words.ts';
+import { setCongestionControl, setKeepAlive } from '../../tcp/calls.ts';
+import { CONGESTION_CONTROLS } from '../../tcp/congestion/controls.ts';
+import { CLOSED, ESTABLISHED } from '../../tcp/state.ts';
+import type { Tcb } from '../../tcp/tcb.ts';
 import type { Tcp } from '../../tcp/tcp.ts';
 import {
   AF_INET,
@@ -51,7 +57,7 @@ import {
 import { EINVAL, ENOENT, ENOPROTOOPT, EOPNOTSUPP, EPERM } from './errno.ts';
 import { fail, type Result, succeed } from './result.ts';
 import type { PosixSocket } from './socket.ts';
-import { CONGESTION_NAME, TCP_INFO_BYTES, writeTcpInfo } from './tcp-info.ts';
+import { TCP_INFO_BYTES, writeTcpInfo } from './tcp-info.ts';
 
 /** Bounds of SO_SNDBUF and SO_RCVBUF (net.core.wmem_max; SOCK_MIN_SNDBUF, SOCK_MIN_RCVBUF), and what they are at first. */
 const MAX_BUFFER_BYTES = 4 * 1024 * 1024;
@@ -112,6 +118,13 @@ function indexOfKept(level: number, name: number): number {
 }
 
 const REUSE_ADDRESS = indexOfKept(SOL_SOCKET, SO_REUSEADDR);
+const NO_DELAY = indexOfKept(IPPROTO_TCP, TCP_NODELAY);
+const CORK = indexOfKept(IPPROTO_TCP, TCP_CORK);
+const KEEP_ALIVE = indexOfKept(SOL_SOCKET, SO_KEEPALIVE);
+const KEEP_IDLE = indexOfKept(IPPROTO_TCP, TCP_KEEPIDLE);
+const KEEP_INTERVAL = indexOfKept(IPPROTO_TCP, TCP_KEEPINTVL);
+const KEEP_COUNT = indexOfKept(IPPROTO_TCP, TCP_KEEPCNT);
+const SECOND_US = 1_000_000;
 
 /** What a socket's options are; an accepted socket begins with its listener's. */
 export class SocketOptions {
@@ -127,6 +140,8 @@ export class SocketOptions {
   /** Microseconds, 0 for without end. */
   receiveTimeoutUs = 0;
   sendTimeoutUs = 0;
+  /** Of the stack's names, empty for the stack's own choice. */
+  congestion = '';
   private readonly kept: Int32Array = Int32Array.from(KEPT, ({ first }) => first);
 
   static like(other: SocketOptions): SocketOptions {
@@ -144,6 +159,21 @@ export class SocketOptions {
 
   get reuseAddress(): boolean {
     return this.kept[REUSE_ADDRESS] !== 0;
+  }
+
+  /** Has a connection behave as they say. */
+  apply(tcb: Tcb): void {
+    tcb.nagle = this.kept[NO_DELAY] === 0;
+    tcb.corked = this.kept[CORK] !== 0;
+    if (tcb.state === CLOSED) return;
+    const idleSeconds = this.kept[KEEP_ALIVE] === 0 ? 0 : int32At(this.kept, KEEP_IDLE);
+    setKeepAlive(
+      tcb,
+      idleSeconds * SECOND_US,
+      int32At(this.kept, KEEP_INTERVAL) * SECOND_US,
+      int32At(this.kept, KEEP_COUNT),
+    );
+    tcb.tcp.wantOutput(tcb);
   }
 
   /** The value of an option that is only kept, or undefined. */
@@ -188,7 +218,9 @@ function readSocketOption(socket: PosixSocket, name: number): Buffer | null {
 function readTcpOption(tcp: Tcp, socket: PosixSocket, name: number): Buffer | null {
   const { options, tcb } = socket;
   if (name === TCP_INFO) return writeTcpInfo(Buffer.alloc(TCP_INFO_BYTES), tcp, socket);
-  if (name === TCP_CONGESTION) return Buffer.from(CONGESTION_NAME.padEnd(CONGESTION_NAME_BYTES, '\0'));
+  if (name === TCP_CONGESTION) {
+    return Buffer.from(linuxName(congestionOf(tcp, socket)).padEnd(CONGESTION_NAME_BYTES, '\0'));
+  }
   if (name === TCP_MAXSEG) return ints(tcb === null || tcb.mssBytes === 0 ? DEFAULT_MSS_BYTES : tcb.mssBytes);
   if (name === TCP_LINGER2) return ints(options.linger2Seconds);
   if (name === TCP_TIMESTAMP) return ints(tcp.timestamp(tcb === null ? 0 : tcb.tsOffset));
@@ -203,7 +235,7 @@ export function setOption(socket: PosixSocket, level: number, name: number, valu
 }
 
 /** Returns errno. */
-function setSocketOption({ options }: PosixSocket, name: number, value: Buffer): number {
+function setSocketOption({ options, tcb }: PosixSocket, name: number, value: Buffer): number {
   if (value.length < 4) return EINVAL;
   const first = value.readInt32LE(0);
   if (name === SO_LINGER) {
@@ -223,6 +255,7 @@ function setSocketOption({ options }: PosixSocket, name: number, value: Buffer):
     return 0;
   }
   const errno = options.set(SOL_SOCKET, name, first);
+  if (errno === 0 && tcb !== null) options.apply(tcb);
   return errno < 0 ? ENOPROTOOPT : errno;
 }
 
@@ -247,7 +280,7 @@ function setTcpOption(socket: PosixSocket, name: number, value: Buffer): number 
       .subarray(0, CONGESTION_NAME_BYTES - 1)
       .toString('latin1')
       .split('\0')[0];
-    return text === '' ? EINVAL : text === CONGESTION_NAME ? 0 : ENOENT;
+    return text === '' ? EINVAL : chooseCongestion(socket, text ?? '');
   }
   if (value.length < 4) return EINVAL;
   const first = value.readInt32LE(0);
@@ -262,7 +295,26 @@ function setTcpOption(socket: PosixSocket, name: number, value: Buffer): number 
   if (name === TCP_FASTOPEN_CONNECT && !isNew) return EINVAL;
   if (name === TCP_WINDOW_CLAMP && first === 0 && !isNew) return EINVAL;
   const errno = options.set(IPPROTO_TCP, name, first);
+  if (errno === 0 && socket.tcb !== null) options.apply(socket.tcb);
   return errno < 0 ? ENOPROTOOPT : errno;
+}
+
+function congestionOf({ settings }: Tcp, { options, tcb }: PosixSocket): string {
+  if (tcb !== null && tcb.state >= ESTABLISHED) return tcb.congestion.name;
+  return options.congestion === '' ? settings.congestion : options.congestion;
+}
+
+function linuxName(name: string): string {
+  return name === 'newreno' ? 'reno' : name;
+}
+
+/** Takes a name of Linux's, for the connection there is and for one to come; returns errno. */
+function chooseCongestion({ options, tcb }: PosixSocket, text: string): number {
+  const name = Object.keys(CONGESTION_CONTROLS).find((candidate) => linuxName(candidate) === text);
+  if (name === undefined) return ENOENT;
+  options.congestion = name;
+  if (tcb !== null && tcb.state >= ESTABLISHED) setCongestionControl(tcb, name);
+  return 0;
 }
 
 function ints(...values: number[]): Buffer {

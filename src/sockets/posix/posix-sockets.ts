@@ -31,6 +31,7 @@ import {
   SIOCOUTQ,
   SIOCOUTQNSD,
   SOCK_CLOEXEC,
+  SOCK_MAX,
   SOCK_NONBLOCK,
   SOCK_STREAM,
 } from './constants.ts';
@@ -91,7 +92,9 @@ export class PosixSockets implements SocketKeeper {
 
   socket(domain: number, type: number, protocol: number): Result {
     if (domain !== AF_INET) return fail(EAFNOSUPPORT);
-    if ((type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) !== SOCK_STREAM) return fail(ESOCKTNOSUPPORT);
+    const kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (kind < 0 || kind >= SOCK_MAX) return fail(EINVAL);
+    if (kind !== SOCK_STREAM) return fail(ESOCKTNOSUPPORT);
     if (protocol !== 0 && protocol !== IPPROTO_TCP) return fail(EPROTONOSUPPORT);
     const socket = new PosixSocket(this, new SocketOptions());
     socket.nonBlocking = (type & SOCK_NONBLOCK) !== 0;
@@ -175,7 +178,7 @@ export class PosixSockets implements SocketKeeper {
 
   setsockopt(fd: number, level: number, name: number, value: Buffer): Result {
     const socket = this.find(fd);
-    return socket === null ? fail(EBADF) : setOption(socket, level, name, value);
+    return socket === null ? fail(EBADF) : this.acted(setOption(socket, level, name, value));
   }
 
   /** The payload is the revents of each descriptor. @param timeoutMs negative: without end */
@@ -278,7 +281,6 @@ export class PosixSockets implements SocketKeeper {
     this.waits.wake(socket);
     if (socket.fd >= 0 || socket.holds > 0 || !this.all.has(socket)) return;
     if (!socket.ended) calls.end(this, socket);
-    else calls.orphanChanged(this, socket);
     if (socket.tcb === null) this.forget(socket);
   }
 

@@ -4,7 +4,7 @@
  *
  * Memory: what was sent lies in `SendMemory` until it is released; the connection belongs to TCP and is let go of when it ends.
  */
-import { queuedBytes, readableBytes, takeEvents } from '../../tcp/calls.ts';
+import { queuedBytes, readableBytes, setCongestionControl, takeEvents } from '../../tcp/calls.ts';
 import type { Listener } from '../../tcp/listener.ts';
 import {
   CLOSE_WAIT,
@@ -20,6 +20,7 @@ import {
 } from '../../tcp/state.ts';
 import {
   EVENT_CLOSED,
+  EVENT_CONNECTED,
   EVENT_PEER_CLOSED,
   EVENT_WRITABLE,
   type RegionOwner,
@@ -49,7 +50,7 @@ import {
   SHUT_RECEIVE,
   SHUT_SEND,
 } from './constants.ts';
-import { ECONNRESET, EPIPE, errnoOf } from './errno.ts';
+import { errnoOf, errnoOfReset } from './errno.ts';
 import type { SocketOptions } from './options.ts';
 import type { SendMemory } from './send-memory.ts';
 import type { Wait } from './waits.ts';
@@ -151,6 +152,7 @@ export class PosixSocket implements TcpUser, RegionOwner {
   /** The connection is this socket's from now on. */
   adopt(tcb: Tcb): void {
     this.tcb = tcb;
+    this.options.apply(tcb);
     this.localAddress = tcb.localAddress;
     this.localPort = tcb.localPort;
     this.remoteAddress = tcb.remoteAddress;
@@ -165,6 +167,9 @@ export class PosixSocket implements TcpUser, RegionOwner {
 
   ready(tcb: Tcb): void {
     const events = takeEvents(tcb);
+    const { congestion } = this.options;
+    if ((events & EVENT_CONNECTED) !== 0 && congestion !== '' && tcb.state !== CLOSED)
+      setCongestionControl(tcb, congestion);
     if ((events & EVENT_PEER_CLOSED) !== 0) {
       this.shut |= SHUT_RECEIVE;
       this.done = true;
@@ -172,10 +177,8 @@ export class PosixSocket implements TcpUser, RegionOwner {
     // tcp_done(): nothing goes either way any more, whatever is left to read.
     if (tcb.state === CLOSED) this.shut = SHUT_BOTH;
     if ((events & EVENT_CLOSED) !== 0) {
-      const error = errnoOf(tcb.error);
-      // tcp_reset() in CLOSE-WAIT.
-      const inCloseWait = error === ECONNRESET && tcb.finReceived && !tcb.finQueued;
-      if (error !== 0) this.error = inCloseWait ? EPIPE : error;
+      const error = tcb.resetState === CLOSED ? errnoOf(tcb.error) : errnoOfReset(tcb.resetState);
+      if (error !== 0) this.error = error;
       this.tcb = null;
     }
     this.keeper.changed(this);
