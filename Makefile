@@ -79,6 +79,10 @@ simulate: build-test ## Write the table of simulated transfers anew, after a cha
 	@EXONET_SIMULATE=write $(BIN)/ava test/simulation/transfer.test.ts
 	@git diff --stat test/simulation
 
+.PHONY: differential
+differential: build build-test ## The same segments and calls to a Linux kernel and to exonet dut; every difference (root; ARGS='--only PAWS --all')
+	@$(NODE) build/test/differential/main.js $(ARGS)
+
 .PHONY: bench
 bench: build build-test ## Measure against nginx and node:http in network namespaces (root, nginx, wrk)
 	@$(NODE) build/bench/main.js $(ARGS)
