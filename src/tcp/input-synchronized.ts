@@ -351,6 +351,7 @@ export function processText(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   if (!seqAfter(segmentEnd(segment), tcb.rcvNxt)) {
     tcp.counters.increment(DUPLICATE_SEGMENTS);
     reportDuplicate(tcb, segment.seq, segmentEnd(segment));
+    stopInteraction(tcp, tcb);
     acknowledgeNow(tcp, tcb);
     return;
   }
@@ -420,6 +421,7 @@ function acceptText(tcp: Tcp, tcb: Tcb, seq: Seq, at: number, length: number): v
     tcp.counters.increment(OUT_OF_ORDER_SEGMENTS);
     // RFC 5681 4.2: every segment beyond a gap is acknowledged at once; the peer counts them.
     if (tcb.duplicateAcksOwed < MAX_DUPLICATE_ACKS) tcb.duplicateAcksOwed++;
+    stopInteraction(tcp, tcb);
     tcp.wantOutput(tcb);
     if (tcb.readClosed) return;
     if (!tcp.receiveQueues.holdOutOfOrder(tcb, seq, at, length)) tcp.drops.increment(DROP_TCP_MEMORY);
@@ -440,8 +442,27 @@ function acceptText(tcp: Tcp, tcb: Tcb, seq: Seq, at: number, length: number): v
   // RFC 9293 3.8.6.3: at least every second full segment at once; RFC 5681 4.2: a segment that fills a gap, too.
   if (hadGap) tcb.duplicateAcksOwed = 0;
   if (length > tcb.peerSegmentBytes) tcb.peerSegmentBytes = Math.min(length, announcedMss(tcp));
-  if (hadGap || seqDistance(tcb.rcvNxt, tcb.lastAckSent) >= 2 * tcb.peerSegmentBytes) acknowledgeNow(tcp, tcb);
+  const isFirst = tcb.lastTextUs === Number.NEGATIVE_INFINITY;
+  // After a silence the peer may begin slowly again, and waits for every acknowledgment.
+  if (isFirst || tcp.nowUs - tcb.lastTextUs > tcb.rtoUs) acknowledgeQuickly(tcp, tcb);
+  tcb.lastTextUs = tcp.nowUs;
+  const unsaid = seqDistance(tcb.rcvNxt, tcb.lastAckSent);
+  const isQuick = tcb.quickAcks > 0 && !tcb.interactive;
+  if (hadGap || isQuick || unsaid >= 2 * tcb.peerSegmentBytes) acknowledgeNow(tcp, tcb);
   else acknowledgeSoon(tcp, tcb);
+}
+
+/** The next acknowledgments do not wait, as far as they fit the window. */
+function acknowledgeQuickly(tcp: Tcp, tcb: Tcb): void {
+  const fitting = Math.max(2, Math.floor(receiveWindow(tcb) / (2 * tcb.peerSegmentBytes)));
+  tcb.quickAcks = Math.max(tcb.quickAcks, Math.min(tcp.settings.quickAcks, fitting));
+}
+
+/** Something is amiss on the way: the peer needs to hear of it. */
+function stopInteraction(tcp: Tcp, tcb: Tcb): void {
+  if (tcp.settings.quickAcks === 0) return;
+  tcb.interactive = false;
+  acknowledgeQuickly(tcp, tcb);
 }
 
 /** The peer's FIN is next; it is taken once there is memory for the text before it, else left for the peer to repeat. */

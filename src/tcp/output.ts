@@ -129,6 +129,8 @@ function outputData(tcp: Tcp, tcb: Tcb, limit: number): boolean {
   tcp.ranges.append(tcb, seq, tcb.sndNxt);
   tcb.prrOutBytes += length;
   tcb.lastSentUs = tcp.nowUs;
+  // An answer to what has just come: the next one may carry the acknowledgment, too.
+  if (tcp.nowUs - tcb.lastTextUs < tcp.settings.delayedAckUs) tcb.interactive = true;
   const isTimed = tcp.timers.isArmed(tcb.retransmitTimer) && !isPersisting(tcb);
   // The probe counts from the last transmission (RFC 8985 7.2), the time-out from the first (RFC 6298 5.1).
   if (!isTimed || tcb.timerPurpose === TIMER_TAIL_LOSS_PROBE) startRetransmitTimer(tcp, tcb);

@@ -16,12 +16,13 @@ export const TCP_PROFILES = {
     tailLossProbe: true,
     frto: true,
     synCookies: true,
-    // RFC 6928, TCP_TIMEOUT_INIT, TCP_RTO_MIN, TCP_RTO_MAX, TCP_DELACK_MIN.
+    // RFC 6928, TCP_TIMEOUT_INIT, TCP_RTO_MIN, TCP_RTO_MAX, TCP_DELACK_MIN, TCP_MAX_QUICKACKS.
     initialWindowSegments: 10,
     initialRtoUs: 1_000_000,
     minRtoUs: 200_000,
     maxRtoUs: 120_000_000,
     delayedAckUs: 40_000,
+    quickAcks: 16,
     // tcp_syn_retries (tcp_synack_retries is 5), tcp_retries2.
     synRetries: 6,
     dataRetries: 15,

@@ -35,6 +35,11 @@ export interface TcpSettings {
   /** RFC 9293 3.8.6.3: an acknowledgment may wait this long for data to ride on (at most 500 ms). */
   readonly delayedAckUs: number;
   /**
+   * So many acknowledgments do not wait, at the beginning and after what was out of order or came twice, until data is exchanged both
+   * ways (Linux: TCP_MAX_QUICKACKS); 0: all of them may wait.
+   */
+  readonly quickAcks: number;
+  /**
    * Retransmissions of a SYN or SYN-ACK before the connection is given up. Differs: RFC 9293 3.8.3 asks for three minutes;
    * like Linux, six retransmissions make 127 seconds.
    */
@@ -102,6 +107,7 @@ export const DEFAULT_TCP_SETTINGS: TcpSettings = {
   minRtoUs: 200_000,
   maxRtoUs: 120_000_000,
   delayedAckUs: 40_000,
+  quickAcks: 0,
   synRetries: 6,
   dataRetries: 15,
   synCookies: true,

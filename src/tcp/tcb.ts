@@ -140,6 +140,11 @@ export class Tcb {
   // Acknowledgment to be sent.
   declare ackNow: boolean;
   declare ackDelayed: boolean;
+  /** Acknowledgments that do not wait, unless data goes both ways (`TcpSettings.quickAcks`). */
+  declare quickAcks: number;
+  declare interactive: boolean;
+  /** When text last arrived in order. */
+  declare lastTextUs: number;
   /** Out-of-order segments of this turn: each is owed an acknowledgment of its own (RFC 5681 4.2). */
   declare duplicateAcksOwed: number;
   /** When a segment without text was last answered for being unacceptable. */
@@ -331,6 +336,9 @@ export class Tcb {
     this.dsackRight = zero;
     this.ackNow = false;
     this.ackDelayed = false;
+    this.quickAcks = 0;
+    this.interactive = false;
+    this.lastTextUs = Number.NEGATIVE_INFINITY;
     this.duplicateAcksOwed = 0;
     this.lastUnacceptableUs = Number.NEGATIVE_INFINITY;
     this.sndEnd = zero;

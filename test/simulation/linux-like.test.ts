@@ -202,3 +202,26 @@ simulate('keep-alive of one connection, turned on while it is idle', (t, world) 
   world.advance(5 * SECOND);
   t.is(user.error, 'ETIMEDOUT');
 });
+
+simulate(
+  'linuxLike: the first acknowledgments do not wait; once data goes both ways they do, until something is amiss',
+  (t, world) => {
+    const { peer, user, tcb } = world.accept();
+    peer.send({ data: 100 });
+    t.deepEqual(peer.lines(), ['A 1:1(0) ack 101']);
+    world.call(() => user.send(tcb, 10));
+    peer.send({ ack: 11 });
+    peer.takeAll();
+    peer.send({ data: 100 });
+    t.deepEqual(peer.lines(), []);
+    world.advance(50 * MILLISECOND);
+    t.deepEqual(peer.lines(), ['A 11:11(0) ack 201']);
+    peer.send({ seq: 101, data: 100 });
+    t.is(peer.takeAll().length, 1);
+    peer.send({ data: 100 });
+    t.deepEqual(peer.lines(), ['A 11:11(0) ack 301']);
+    for (let i = 0; i < 20; i++) peer.send({ data: 1 });
+    t.true(peer.takeAll().length < 18);
+  },
+  LINUX_LIKE,
+);
