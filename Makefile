@@ -79,6 +79,11 @@ simulate: build-test ## Write the table of simulated transfers anew, after a cha
 	@EXONET_SIMULATE=write $(BIN)/ava test/simulation/transfer.test.ts
 	@git diff --stat test/simulation
 
+.PHONY: fuzz
+fuzz: build-test ## Fuzz TCP and what lies below it, guided by coverage (ARGS='--seconds 600 --seed N'), then a million mutations of frames
+	@$(NODE) build/test/fuzz/main.js $(ARGS)
+	@EXONET_MUTATIONS=1000000 $(BIN)/ava --timeout=30m test/simulation/hostile.test.ts
+
 .PHONY: differential
 differential: build build-test ## The same segments and calls to a Linux kernel and to exonet dut; every difference (root; ARGS='--only PAWS --all')
 	@$(NODE) build/test/differential/main.js $(ARGS)

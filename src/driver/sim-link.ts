@@ -89,6 +89,8 @@ export interface SimLink {
   readonly counters: Readonly<Record<SimDirection, WireCounters>>;
   /** The dice, whose rates may be changed while the link runs. */
   readonly faults: Readonly<Record<SimDirection, Faults>>;
+  /** Changes the rate of one direction; what is queued already leaves as it would have. */
+  setRate(direction: SimDirection, bitsPerSecond: number): void;
   /** Bytes of buffers that hold frames on their way or in an inbox: 0 when nothing has leaked. */
   inFlightBytes(): number;
 }
@@ -116,6 +118,7 @@ export function createSimLink(options: SimLinkOptions): SimLink {
     b,
     counters: { aToB: aToB.counters, bToA: bToA.counters },
     faults: { aToB: aToB.faults, bToA: bToA.faults },
+    setRate: (direction, bitsPerSecond) => (direction === 'aToB' ? aToB : bToA).setRate(bitsPerSecond),
     inFlightBytes: () => pool.inUseBytes,
   };
 }
@@ -128,7 +131,7 @@ class Wire {
   private readonly clock: VirtualClock;
   private readonly pool: FramePool;
   private readonly delayUs: number;
-  private readonly usPerByte: number;
+  private usPerByte = 0;
   private readonly queue: DepartureQueue;
   private readonly observe: FrameObserver | null;
   private readonly deliver: (flight: Flight) => void;
@@ -143,13 +146,11 @@ class Wire {
     seed: number,
     target: SimDevice,
   ) {
-    const bitsPerSecond = wire.bitsPerSecond ?? Number.POSITIVE_INFINITY;
-    if (!(bitsPerSecond > 0)) throw new RangeError(`${bitsPerSecond} bits a second: must be positive`);
+    this.setRate(wire.bitsPerSecond ?? Number.POSITIVE_INFINITY);
     this.direction = direction;
     this.clock = link.clock;
     this.pool = pool;
     this.delayUs = wire.delayUs ?? 0;
-    this.usPerByte = 8e6 / bitsPerSecond;
     this.queue = new DepartureQueue(
       wire.queueFrames ?? DEFAULT_QUEUE_FRAMES,
       wire.queueBytes ?? Number.POSITIVE_INFINITY,
@@ -160,6 +161,12 @@ class Wire {
       if (target.accept(flight)) this.counters.delivered++;
       else this.counters.inboxDrops++;
     };
+  }
+
+  /** Throws `RangeError` unless the rate is positive. */
+  setRate(bitsPerSecond: number): void {
+    if (!(bitsPerSecond > 0)) throw new RangeError(`${bitsPerSecond} bits a second: must be positive`);
+    this.usPerByte = 8e6 / bitsPerSecond;
   }
 
   /** Takes a frame from the device's memory. */

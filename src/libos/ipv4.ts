@@ -162,9 +162,9 @@ export class Ipv4 {
   /**
    * Sends the frame begun at `at`: the transport header of `transportHeaderBytes` stands at its place, and regions of
    * `payloadBytes` altogether are queued. A frame for a next hop not yet known is copied and waits. False when it had to
-   * be dropped (counted): too long, or too many wait.
+   * be dropped (counted): too long, or too many wait. `tos` is the type of service, with ECN in its last bits.
    */
-  send(path: Path, at: number, protocol: number, transportHeaderBytes: number, payloadBytes: number): boolean {
+  send(path: Path, at: number, protocol: number, transportHeaderBytes: number, payloadBytes: number, tos = 0): boolean {
     const totalBytes = IPV4_BYTES + transportHeaderBytes + payloadBytes;
     let packets = 1;
     if (totalBytes > this.mtuBytes) {
@@ -178,7 +178,7 @@ export class Ipv4 {
     path.nextId = (id + packets) & 0xffff;
     const { bytes } = this;
     const { localAddress, remoteAddress } = path;
-    setIpv4(bytes, at + ETHERNET_BYTES, totalBytes, id, true, DEFAULT_TTL, protocol, localAddress, remoteAddress, 0);
+    setIpv4(bytes, at + ETHERNET_BYTES, totalBytes, id, true, DEFAULT_TTL, protocol, localAddress, remoteAddress, tos);
     return this.transmit(path.neighbour, at, HEADERS_BYTES + transportHeaderBytes);
   }
 

@@ -4,6 +4,7 @@
  */
 import { int32At } from '../runtime/words.ts';
 import { SACK_BLOCKS_IGNORED } from './counters.ts';
+import { noteRangeDelivered } from './delivery-rate.ts';
 import { flightBytes } from './pipe.ts';
 import { noteDelivered } from './rack.ts';
 import type { Segment } from './segment.ts';
@@ -66,6 +67,7 @@ function deliver(tcp: Tcp, tcb: Tcb, range: number, end: Seq): void {
     if (acknowledgment.rttUs < 0) acknowledgment.rttUs = tcp.nowUs - ranges.sentUs(range);
     if (seqBeforeOrAt(end, tcb.recover)) acknowledgment.originalDelivered = true;
   }
+  noteRangeDelivered(tcp, tcb, range, end);
   noteDelivered(tcp, tcb, range, end);
 }
 

@@ -6,8 +6,18 @@
  */
 import { addSums, finishSum, foldSum, sumBytes } from '../wire/checksum.ts';
 import { ETHERNET_BYTES } from '../wire/ethernet.ts';
-import { IPV4_BYTES, PROTOCOL_TCP } from '../wire/ipv4.ts';
-import { setTcp, setTcpChecksum, TCP_ACK, TCP_BYTES, TCP_CHECKSUM_OFFSET, TCP_FIN, TCP_PSH } from '../wire/tcp.ts';
+import { ECN_ECT_0, ECN_NOT_ECT, IPV4_BYTES, PROTOCOL_TCP } from '../wire/ipv4.ts';
+import {
+  setTcp,
+  setTcpChecksum,
+  TCP_ACK,
+  TCP_BYTES,
+  TCP_CHECKSUM_OFFSET,
+  TCP_CWR,
+  TCP_ECE,
+  TCP_FIN,
+  TCP_PSH,
+} from '../wire/tcp.ts';
 import { TIMESTAMPS_BYTES, writeSackBlocks, writeTimestamps } from '../wire/tcp-options.ts';
 import { setVnetChecksum, setVnetGso, VNET_GSO_TCPV4 } from '../wire/virtio-net.ts';
 import {
@@ -23,7 +33,7 @@ import {
 import { segmentBytes } from './mss.ts';
 import { collectSackBlocks, sackOptionBytes } from './sack-blocks.ts';
 import { cutOnGrid, gatherRegions, sumRegions } from './send-queue.ts';
-import { type Seq, seqAdd, seqBits } from './sequence.ts';
+import { type Seq, seqAdd, seqBefore, seqBits } from './sequence.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 import { advanceWindow, emptySegmentSeq, receiveWindowField } from './window.ts';
@@ -34,10 +44,12 @@ const MAX_PACKET_BYTES = 0xffff;
 /** Payload bytes of the longest segment: a full one, or as many of them as the device cuts from a super-frame. */
 export function largestSegment(tcp: Tcp, tcb: Tcb): number {
   const full = segmentBytes(tcb);
-  if (!tcp.superFrames) return full;
+  // A device would set CWR on every segment that it cuts.
+  if (!tcp.superFrames || tcb.cwrOwed) return full;
   const packetBytes = Math.min(MAX_PACKET_BYTES, tcp.features.maxFrameBytes - ETHERNET_BYTES);
   const payloadBytes = packetBytes - IPV4_BYTES - headerBytesOf(tcb);
-  return payloadBytes - (payloadBytes % full);
+  const most = tcb.sendQuantumBytes > 0 ? Math.min(payloadBytes, Math.max(tcb.sendQuantumBytes, full)) : payloadBytes;
+  return most - (most % full);
 }
 
 function headerBytesOf(tcb: Tcb): number {
@@ -77,6 +89,13 @@ export function outputSegment(tcp: Tcp, tcb: Tcb, seq: Seq, limit: number, finAl
     if (length > 0) flags |= TCP_PSH;
     if (finMayRide(tcp, tcb, length) && finAllowed) flags |= TCP_FIN;
   }
+  let tos = ECN_NOT_ECT;
+  // RFC 3168 6.1.5: what is sent again says nothing about the network as it is.
+  if (tcb.ecn && length > 0 && !seqBefore(seq, tcb.sndNxt)) {
+    tos = ECN_ECT_0;
+    if (tcb.cwrOwed) flags |= TCP_CWR;
+    tcb.cwrOwed = false;
+  }
   countMerged(tcp, tcb, length, flags);
   const tcpAt = at + path.headerBytes;
   const fullBytes = segmentBytes(tcb);
@@ -92,7 +111,7 @@ export function outputSegment(tcp: Tcp, tcb: Tcb, seq: Seq, limit: number, finAl
     tcp.counters.add(PAYLOAD_BYTES_SUMMED, Math.floor(payload / 0x10000));
     fillChecksum(tcp, tcpAt, headerBytes, addSums(path.pseudoSum + headerBytes + length, payload & 0xffff));
   }
-  tcp.ip.send(path, at, PROTOCOL_TCP, headerBytes, length);
+  tcp.ip.send(path, at, PROTOCOL_TCP, headerBytes, length, tos);
   tcp.counters.increment(SEGMENTS_SENT);
   tcp.counters.add(PAYLOAD_BYTES_SENT, length);
   return length;
@@ -129,7 +148,7 @@ function writeHeader(tcp: Tcp, tcb: Tcb, tcpAt: number, seq: Seq, flags: number)
     seqBits(seq),
     seqBits(tcb.rcvNxt),
     headerBytes,
-    flags,
+    tcb.ecnEchoOwed ? flags | TCP_ECE : flags,
     window,
   );
   let next = tcpAt + TCP_BYTES;

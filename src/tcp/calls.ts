@@ -150,8 +150,11 @@ export function setKeepAlive(connection: Tcb, idleUs: number, intervalUs: number
 /** Gives a connection to another congestion control; the windows stay as they are. Throws `RangeError` for one that is not there. */
 export function setCongestionControl(connection: Tcb, name: string): void {
   if (!Object.hasOwn(CONGESTION_CONTROLS, name)) throw new RangeError(`there is no congestion control ${name}`);
+  connection.tcp.clock.look();
+  connection.pacingBytesPerSecond = 0;
+  connection.sendQuantumBytes = 0;
   connection.congestion = CONGESTION_CONTROLS[name as CongestionControlName];
-  connection.congestion.begin(connection);
+  connection.congestion.begin(connection.tcp, connection);
 }
 
 /** ABORT: a reset for the peer; everything queued is released. `EVENT_CLOSED` follows with ECONNABORTED. */

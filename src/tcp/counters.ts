@@ -38,6 +38,8 @@ const NAMES = [
   'synCookiesSent',
   'synCookiesAccepted',
   'synCookiesRefused',
+  'congestionMarks',
+  'congestionEchoes',
 ] as const;
 
 export type TcpCounterName = (typeof NAMES)[number];
@@ -92,3 +94,6 @@ export const SACK_BLOCKS_IGNORED = NAMES.indexOf('sackBlocksIgnored');
 export const SYN_COOKIES_SENT = NAMES.indexOf('synCookiesSent');
 export const SYN_COOKIES_ACCEPTED = NAMES.indexOf('synCookiesAccepted');
 export const SYN_COOKIES_REFUSED = NAMES.indexOf('synCookiesRefused');
+/** Segments that arrived marked for congestion; acknowledgments that told us of marks on ours (RFC 3168). */
+export const CONGESTION_MARKS = NAMES.indexOf('congestionMarks');
+export const CONGESTION_ECHOES = NAMES.indexOf('congestionEchoes');

@@ -19,6 +19,7 @@ export interface TcpInfo {
   readonly congestionControl: string;
   /** Options in force (RFC 2018, RFC 7323). */
   readonly sack: boolean;
+  readonly ecn: boolean;
   readonly timestamps: boolean;
   readonly windowScaling: boolean;
   readonly sendScale: number;
@@ -69,6 +70,9 @@ export interface TcpInfo {
   readonly deliveredBytes: number;
   readonly ackedBytes: number;
   readonly receivedBytes: number;
+  /** Bytes a second: at which what was sent last arrived, and at which more is sent, 0 where nothing holds it back. */
+  readonly deliveryBytesPerSecond: number;
+  readonly pacingBytesPerSecond: number;
   readonly limitedBy: LimitedBy;
 }
 
@@ -84,6 +88,7 @@ export function tcpInfo(connection: Tcb): TcpInfo {
     recovery: RECOVERY_NAMES[connection.recoveryState] ?? '',
     congestionControl: connection.congestion.name,
     sack: connection.sack,
+    ecn: connection.ecn,
     timestamps: connection.timestamps,
     windowScaling: connection.windowScaling,
     sendScale: connection.sndScale,
@@ -118,6 +123,8 @@ export function tcpInfo(connection: Tcb): TcpInfo {
     deliveredBytes: connection.deliveredBytes,
     ackedBytes: connection.ackedBytes,
     receivedBytes: connection.consumedBytes + unreadBytes(connection),
+    deliveryBytesPerSecond: connection.deliveryBytesPerSecond,
+    pacingBytesPerSecond: connection.pacingBytesPerSecond,
     limitedBy: limitOf(connection, unsent),
   };
 }

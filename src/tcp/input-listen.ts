@@ -5,12 +5,13 @@ import {
   DROP_TCP_FLAGS,
   DROP_TCP_NO_CONNECTION,
 } from '../wire/drop-reasons.ts';
-import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
+import { ECN_NOT_ECT } from '../wire/ipv4.ts';
+import { TCP_ACK, TCP_ECE, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
 import { PASSIVE_OPENS, SYN_COOKIES_ACCEPTED, SYN_COOKIES_REFUSED, SYN_COOKIES_SENT } from './counters.ts';
 import { setIss } from './initial-sequence.ts';
 import { synchronizedArrives } from './input-synchronized.ts';
 import type { Listener } from './listener.ts';
-import { acceptSyn } from './open.ts';
+import { acceptSyn, agreesOnEcn } from './open.ts';
 import { NO_WINDOW_SCALE } from './replies.ts';
 import { replyReset } from './reset.ts';
 import type { Segment } from './segment.ts';
@@ -83,13 +84,15 @@ export function openFromSyn(tcp: Tcp, listener: Listener, segment: Segment, oldS
 function answerWithCookie(tcp: Tcp, listener: Listener, segment: Segment): boolean {
   const { options } = segment;
   const iss = tcp.synCookies.make(segment, tcp.nowUs);
+  const ecn = options.hasTimestamps && agreesOnEcn(tcp, segment);
+  const flags = ecn ? TCP_SYN | TCP_ACK | TCP_ECE : TCP_SYN | TCP_ACK;
   const window = synWindowField(tcp, options.hasTimestamps);
-  if (!tcp.reply(segment, iss, seqAdd(segment.seq, 1), TCP_SYN | TCP_ACK, window)) return false;
+  if (!tcp.reply(segment, iss, seqAdd(segment.seq, 1), flags, window)) return false;
   // Without timestamps nothing else can be told, so that nothing else is agreed on.
   const sack = options.hasTimestamps && options.sackPermitted && tcp.settings.sack;
   if (options.hasTimestamps) {
     const offset = tcp.initialSequence.timestampOffset(segment.localAddress, segment.remoteAddress);
-    tcp.replies.addTimestamps(stampWithOptions(tcp.timestamp(offset), segment, sack), options.tsValue);
+    tcp.replies.addTimestamps(stampWithOptions(tcp.timestamp(offset), segment, sack, ecn), options.tsValue);
   }
   const scales = options.hasTimestamps && options.windowScale >= 0;
   tcp.replies.addSynOptions(scales ? tcp.receiveScale : NO_WINDOW_SCALE, sack);
@@ -119,11 +122,15 @@ function openFromCookie(tcp: Tcp, listener: Listener, segment: Segment): boolean
   setIss(tcb, seqAdd(segment.ack, -1));
   tcb.sndNxt = segment.ack;
   setState(tcb, SYN_RECEIVED);
-  restoreOptions(segment, mss);
   // As if the SYN had just arrived; the segment goes on as what it is, the acknowledgment of ours.
+  const { flags, ecn } = segment;
+  restoreOptions(segment, mss);
+  segment.ecn = ECN_NOT_ECT;
   segment.seq = seqAdd(segment.seq, -1);
   acceptSyn(tcp, tcb, segment);
   segment.seq = seqAdd(segment.seq, 1);
+  segment.flags = flags;
+  segment.ecn = ecn;
   if (tcb.path === null) tcp.finish(tcb, 'ENETUNREACH');
   else synchronizedArrives(tcp, tcb, segment);
   return true;

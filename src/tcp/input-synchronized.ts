@@ -11,8 +11,15 @@ import {
   DROP_TCP_RST,
   DROP_TCP_SEQUENCE,
 } from '../wire/drop-reasons.ts';
-import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
-import { CHALLENGE_ACKS, DUPLICATE_SEGMENTS, OUT_OF_ORDER_SEGMENTS, RESETS_RECEIVED } from './counters.ts';
+import { ECN_CE } from '../wire/ipv4.ts';
+import { TCP_ACK, TCP_CWR, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
+import {
+  CHALLENGE_ACKS,
+  CONGESTION_MARKS,
+  DUPLICATE_SEGMENTS,
+  OUT_OF_ORDER_SEGMENTS,
+  RESETS_RECEIVED,
+} from './counters.ts';
 import { orphanArrives } from './input-orphan.ts';
 import { embryonicArrives } from './input-syn-received.ts';
 import { announcedMss } from './mss.ts';
@@ -367,6 +374,7 @@ export function processText(tcp: Tcp, tcb: Tcb, segment: Segment): void {
     tcp.finish(tcb, 'ECONNRESET');
     return;
   }
+  if (tcb.ecn && segment.payloadBytes > 0) noteCongestionMark(tcp, tcb, segment);
   let seq = segment.seq;
   let at = segment.payloadAt;
   let length = segment.payloadBytes;
@@ -413,6 +421,19 @@ function refuseTextBeyondFin(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   tcb.resetState = tcb.state;
   replyReset(tcp, segment);
   tcp.finish(tcb, 'ECONNRESET');
+}
+
+/** RFC 3168 6.1.3: what is marked is told to the peer until it has reacted; that its window may be small by then is no reason to wait. */
+function noteCongestionMark(tcp: Tcp, tcb: Tcb, segment: Segment): void {
+  if ((segment.flags & TCP_CWR) !== 0) {
+    tcb.ecnEchoOwed = false;
+    acknowledgeNow(tcp, tcb);
+  }
+  if (segment.ecn !== ECN_CE) return;
+  tcp.counters.increment(CONGESTION_MARKS);
+  if (tcb.ecnEchoOwed) return;
+  tcb.ecnEchoOwed = true;
+  acknowledgeNow(tcp, tcb);
 }
 
 function acceptText(tcp: Tcp, tcb: Tcb, seq: Seq, at: number, length: number): void {

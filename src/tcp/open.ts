@@ -1,10 +1,12 @@
 /** What both ends do when a SYN arrives: its options (RFC 9293 3.7.1, RFC 7323), and the step to ESTABLISHED. */
+import { ECN_NOT_ECT } from '../wire/ipv4.ts';
+import { TCP_ACK, TCP_CWR, TCP_ECE } from '../wire/tcp.ts';
 import { INITIAL_SSTHRESH_BYTES } from './congestion/congestion.ts';
 import { ESTABLISHED_TOTAL } from './counters.ts';
 import { DEFAULT_MSS_BYTES, limitToPath } from './mss.ts';
 import type { Segment } from './segment.ts';
 import { seqAdd } from './sequence.ts';
-import { ESTABLISHED, FIN_WAIT_1, SYN_RECEIVED, setState } from './state.ts';
+import { ESTABLISHED, FIN_WAIT_1, SYN_RECEIVED, SYN_SENT, setState } from './state.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 import { startSlowTimer } from './timers.ts';
@@ -31,6 +33,8 @@ export function acceptSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
     tcb.tsRecent = options.tsValue;
     tcb.tsRecentUs = tcp.nowUs;
   }
+  const isAnswer = tcb.state === SYN_SENT && (segment.flags & TCP_ACK) !== 0;
+  tcb.ecn = isAnswer ? tcb.ecn && (segment.flags & (TCP_ECE | TCP_CWR)) === TCP_ECE : agreesOnEcn(tcp, segment);
   tcb.sack = options.sackPermitted && tcp.settings.sack;
   limitToPath(tcb);
   tcb.peerSegmentBytes = Math.min(DEFAULT_MSS_BYTES, tcb.peerMssBytes);
@@ -38,6 +42,15 @@ export function acceptSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   tcb.sndWnd = segment.window;
   tcb.maxSndWnd = segment.window;
   tcb.sndWl1 = segment.seq;
+}
+
+/**
+ * Whether we answer the SYN with an ECN-setup SYN-ACK (RFC 3168 6.1.1). A network that marks SYNs would make every connection
+ * look congested (Linux refuses as well).
+ */
+export function agreesOnEcn(tcp: Tcp, segment: Segment): boolean {
+  const asks = (segment.flags & (TCP_ECE | TCP_CWR)) === (TCP_ECE | TCP_CWR);
+  return asks && tcp.settings.ecn !== 'off' && segment.ecn === ECN_NOT_ECT;
 }
 
 /** Our SYN is acknowledged and the peer's has arrived. */
@@ -51,8 +64,9 @@ export function establish(tcp: Tcp, tcb: Tcb): void {
   tcb.cwndBytes = (synWasLost ? 1 : tcp.settings.initialWindowSegments) * tcb.mssBytes;
   tcb.ssthreshBytes = INITIAL_SSTHRESH_BYTES;
   tcb.rackFack = tcb.sndUna;
+  tcb.validatedAtUs = tcp.nowUs;
   tcb.congestion = tcp.congestion;
-  tcb.congestion.begin(tcb);
+  tcb.congestion.begin(tcp, tcb);
   startSlowTimer(tcp, tcb);
   // A CLOSE that came before was kept until now (RFC 9293 3.10.4).
   if (tcb.finQueued) setState(tcb, FIN_WAIT_1);

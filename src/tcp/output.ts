@@ -6,7 +6,7 @@
  */
 import type { Bytes } from '../wire/bytes.ts';
 import { PROTOCOL_TCP } from '../wire/ipv4.ts';
-import { setTcp, TCP_ACK, TCP_BYTES, TCP_SYN } from '../wire/tcp.ts';
+import { setTcp, TCP_ACK, TCP_BYTES, TCP_CWR, TCP_ECE, TCP_SYN } from '../wire/tcp.ts';
 import {
   writeMss,
   writeSackPermitted,
@@ -16,7 +16,9 @@ import {
 } from '../wire/tcp-options.ts';
 import { finishHeader, largestSegment, outputAck, outputPureAck, outputSegment, segmentEndAfter } from './build.ts';
 import { KEEP_ALIVE_PROBES, SEGMENTS_SENT, WINDOW_PROBES } from './counters.ts';
+import { noteIfAppLimited } from './delivery-rate.ts';
 import { announcedMss, segmentBytes } from './mss.ts';
+import { isPacedBack, notePaced } from './pacing.ts';
 import { flightBytes, pipeBytes } from './pipe.ts';
 import { NO_WINDOW_SCALE } from './replies.ts';
 import { isPersisting, startPersistTimer, startRetransmitTimer } from './retransmission-timer.ts';
@@ -27,6 +29,7 @@ import { probeSent } from './tail-loss-probe.ts';
 import { type Tcb, TIMER_TAIL_LOSS_PROBE } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 import { emptySegmentSeq, synWindowField } from './window.ts';
+import { validateAfterIdle } from './window-validation.ts';
 
 /** Frames that one connection may queue in one output phase; the others come first, then it goes on. */
 const FRAMES_PER_TURN = 64;
@@ -59,6 +62,7 @@ function finishOutput(tcp: Tcp, tcb: Tcb): boolean {
     tcp.timers.scheduleAfter(tcb.delayedAckTimer, tcp.settings.delayedAckUs);
   }
   noteWindowUse(tcb);
+  noteIfAppLimited(tcb);
   const waiting = seqDistance(tcb.sndEnd, tcb.sndNxt) > 0 || (tcb.finQueued && tcb.sndNxt === tcb.sndEnd);
   if (waiting && tcb.sndNxt === tcb.sndUna && !tcp.timers.isArmed(tcb.retransmitTimer)) startPersistTimer(tcp, tcb);
   return true;
@@ -72,11 +76,13 @@ function sendableBytes(tcp: Tcp, tcb: Tcb): number {
   const unsent = seqDistance(tcb.sndEnd, tcb.sndNxt);
   if (unsent < 0 || (unsent === 0 && !tcb.finQueued)) return -1;
   const flight = seqDistance(tcb.sndNxt, tcb.sndUna);
-  if (flight === 0) restartAfterIdle(tcp, tcb);
+  const { model } = tcb.congestion;
+  if (model !== null) model.transmits(tcp, tcb);
+  else if (flight === 0) validateAfterIdle(tcp, tcb);
   // A FIN takes a sequence number of the peer's window and nothing of the network's.
   if (unsent === 0) return tcb.sndWnd > flight ? 0 : -1;
   const room = Math.min(tcb.sndWnd - flight, tcb.cwndBytes - pipeBytes(tcb));
-  if (room <= 0) return -1;
+  if (room <= 0 || isPacedBack(tcp, tcb)) return -1;
   let length = Math.min(unsent, room, largestSegment(tcp, tcb));
   const full = segmentBytes(tcb);
   if (length === unsent) {
@@ -98,13 +104,7 @@ function isHeldBack(tcb: Tcb): boolean {
   return tcb.corked || (tcb.nagle && seqAfter(tcb.smallEnd, tcb.sndUna));
 }
 
-/** RFC 5681 4.1: after an idle time-out the congestion window starts over. */
-function restartAfterIdle(tcp: Tcp, tcb: Tcb): void {
-  if (tcp.nowUs - tcb.lastSentUs <= tcb.rtoUs) return;
-  tcb.cwndBytes = Math.min(tcb.cwndBytes, tcp.settings.initialWindowSegments * tcb.mssBytes);
-}
-
-/** What of the congestion window is used, over a window of data (RFC 7661 section 4.3, as Linux keeps it). */
+/** What of the congestion window is used, over a window of data (as Linux keeps it, is_cwnd_limited and max_packets_out). */
 function noteWindowUse(tcb: Tcb): void {
   const pipe = pipeBytes(tcb);
   const room = tcb.cwndBytes - pipe;
@@ -128,6 +128,7 @@ function outputData(tcp: Tcp, tcb: Tcb, limit: number): boolean {
   if (length % segmentBytes(tcb) !== 0) tcb.smallEnd = seqAdd(seq, length);
   tcp.ranges.append(tcb, seq, tcb.sndNxt);
   tcb.prrOutBytes += length;
+  notePaced(tcp, tcb, length);
   tcb.lastSentUs = tcp.nowUs;
   // An answer to what has just come: the next one may carry the acknowledgment, too.
   if (tcp.nowUs - tcb.lastTextUs < tcp.settings.delayedAckUs) tcb.interactive = true;
@@ -205,7 +206,7 @@ function outputSyn(tcp: Tcp, tcb: Tcb): boolean {
   }
   if (scale !== NO_WINDOW_SCALE) next = writeWindowScale(bytes, next, scale);
   const headerBytes = next - tcpAt;
-  const flags = isAnswer ? TCP_SYN | TCP_ACK : TCP_SYN;
+  const flags = isAnswer ? synAckFlags(tcb) : synFlags(tcp, tcb);
   const ack = isAnswer ? seqBits(tcb.rcvNxt) : 0;
   const window = synWindowField(tcp, tcb.timestamps);
   setTcp(bytes, tcpAt, tcb.localPort, tcb.remotePort, seqBits(tcb.iss), ack, headerBytes, flags, window);
@@ -220,6 +221,16 @@ function outputSyn(tcp: Tcp, tcb: Tcb): boolean {
   tcb.ackNow = false;
   startRetransmitTimer(tcp, tcb);
   return true;
+}
+
+/** RFC 3168 6.1.1: ECN is offered once; a SYN that was lost may have been for that (6.1.1.1). */
+function synFlags(tcp: Tcp, tcb: Tcb): number {
+  tcb.ecn = tcp.settings.ecn === 'offer' && tcb.retries === 0;
+  return tcb.ecn ? TCP_SYN | TCP_ECE | TCP_CWR : TCP_SYN;
+}
+
+function synAckFlags(tcb: Tcb): number {
+  return tcb.ecn ? TCP_SYN | TCP_ACK | TCP_ECE : TCP_SYN | TCP_ACK;
 }
 
 /** Timestamps on a SYN, with SACK permitted where Linux has it. */

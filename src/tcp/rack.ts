@@ -86,7 +86,7 @@ export function detectLosses(tcp: Tcp, tcb: Tcb): number {
     const sentUs = ranges.sentUs(range);
     if (sentUs > tcb.rackUs || (sentUs === tcb.rackUs && seqAfterOrAt(ranges.end(range), tcb.rackEnd))) continue;
     const leftUs = patienceUs - (tcp.nowUs - sentUs);
-    if (leftUs <= 0) ranges.markLost(tcb, range);
+    if (leftUs <= 0) markLost(tcp, tcb, range);
     else if (leftUs > waitUs) waitUs = leftUs;
   }
   return waitUs;
@@ -99,6 +99,14 @@ export function markTimedOut(tcp: Tcp, tcb: Tcb): void {
   for (let range = tcb.sentHead; range !== NO_RANGE; range = ranges.next(range)) {
     if (ranges.isSacked(range)) continue;
     const isOld = !tcb.sack || tcb.rackRttUs === 0 || tcp.nowUs - ranges.sentUs(range) >= patienceUs;
-    if (range === tcb.sentHead || isOld) ranges.markLost(tcb, range);
+    if (range === tcb.sentHead || isOld) markLost(tcp, tcb, range);
   }
+}
+
+/** A range is taken for lost; a model of the path is told. */
+export function markLost(tcp: Tcp, tcb: Tcb, range: number): void {
+  if (tcp.ranges.isDue(range)) return;
+  tcp.ranges.markLost(tcb, range);
+  const { model } = tcb.congestion;
+  if (model !== null) model.lost(tcp, tcb, range);
 }

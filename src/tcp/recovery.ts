@@ -4,12 +4,14 @@
  * by RFC 6937; a recovery that turns out to have been for nothing is undone (F-RTO: RFC 5682, Eifel: RFC 3522, D-SACK: RFC
  * 3708). It marks what is to be sent again; output sends it.
  */
+import { TCP_ECE } from '../wire/tcp.ts';
 import { readAcknowledgment } from './acknowledgment.ts';
-import { LOSS_DETECTED, TIMED_OUT } from './congestion/congestion.ts';
-import { FAST_RETRANSMITS, SACKS_RENEGED, SPURIOUS_RECOVERIES, TIMEOUTS } from './counters.ts';
+import { ECN_ECHOED, LOSS_DETECTED, TIMED_OUT } from './congestion/congestion.ts';
+import { CONGESTION_ECHOES, FAST_RETRANSMITS, SACKS_RENEGED, SPURIOUS_RECOVERIES, TIMEOUTS } from './counters.ts';
+import { beginRateSample, finishRateSample } from './delivery-rate.ts';
 import { heldBytes, pipeBytes } from './pipe.ts';
 import { beginReduction, reduceProportionally } from './prr.ts';
-import { detectLosses, markTimedOut, noteDuplicateReport, recoveryWithoutReport } from './rack.ts';
+import { detectLosses, markLost, markTimedOut, noteDuplicateReport, recoveryWithoutReport } from './rack.ts';
 import { schedule } from './retransmission-timer.ts';
 import { backOffRto } from './rtt.ts';
 import type { Segment } from './segment.ts';
@@ -19,6 +21,7 @@ import { SYN_RECEIVED, SYN_SENT } from './state.ts';
 import { probeHasRepaired } from './tail-loss-probe.ts';
 import { CWR, DISORDER, LOSS, OPEN, RECOVERY, type Tcb, TIMER_REORDERING } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
+import { notePipeAck, validateForReduction } from './window-validation.ts';
 
 const DUPLICATE_ACK_THRESHOLD = 3;
 
@@ -30,16 +33,23 @@ export function acknowledgmentArrives(tcp: Tcp, tcb: Tcb, segment: Segment, isDu
   const { acknowledgment } = tcp;
   const lostBefore = tcb.lostBytes;
   tcb.tlpNow = false;
+  beginRateSample(tcp);
   readAcknowledgment(tcp, tcb, segment, isDuplicate);
   const { advancedBytes, deliveredBytes, hasDsack } = acknowledgment;
   if (advancedBytes === 0 && deliveredBytes === 0 && !hasDsack && !isDuplicate) return;
   tcb.deliveredBytes += deliveredBytes;
   tcb.ackedBytes += advancedBytes;
-  if (tcb.tlpOut && probeHasRepaired(tcp, tcb, segment)) beginRecovery(tcp, tcb, CWR);
+  if (tcb.tlpOut && probeHasRepaired(tcp, tcb, segment)) beginRecovery(tcp, tcb, CWR, LOSS_DETECTED);
   if (hasDsack) noteDuplicateReport(tcb);
   finishEpisode(tcp, tcb);
+  if (tcb.ecn && (segment.flags & TCP_ECE) !== 0) congestionEchoed(tcp, tcb);
   findLosses(tcp, tcb);
-  if (tcb.recoveryState === CWR || tcb.recoveryState === RECOVERY) {
+  finishRateSample(tcp, tcb, deliveredBytes);
+  const { model } = tcb.congestion;
+  if (model === null) notePipeAck(tcp, tcb);
+  if (model !== null) {
+    model.acknowledged(tcp, tcb);
+  } else if (tcb.recoveryState === CWR || tcb.recoveryState === RECOVERY) {
     const isProgress = advancedBytes > 0 && tcb.lostBytes <= lostBefore;
     reduceProportionally(tcb, deliveredBytes, isProgress, advancedBytes > 0 && !tcb.sack);
   } else if (deliveredBytes > 0 && (advancedBytes > 0 || tcb.reordered) && isWindowUsed(tcb)) {
@@ -51,7 +61,7 @@ export function acknowledgmentArrives(tcp: Tcp, tcb: Tcb, segment: Segment, isDu
 /** The end of RACK's reordering window: what has not been delivered by now is lost. */
 export function reorderingExpired(tcp: Tcp, tcb: Tcb): void {
   findLosses(tcp, tcb);
-  if (tcb.recoveryState === RECOVERY) reduceProportionally(tcb, 0, false, false);
+  if (tcb.recoveryState === RECOVERY && tcb.congestion.model === null) reduceProportionally(tcb, 0, false, false);
   tcp.wantOutput(tcb);
 }
 
@@ -70,7 +80,7 @@ export function retransmitTimedOut(tcp: Tcp, tcb: Tcb): void {
   const isReducing = tcb.recoveryState > DISORDER && tcb.recoveryState !== LOSS && seqAfter(tcb.recover, tcb.sndUna);
   if (!isRepeated && !isReducing) {
     rememberForUndo(tcb);
-    tcb.congestion.reduce(tcp, tcb, TIMED_OUT);
+    reduce(tcp, tcb, TIMED_OUT);
   }
   // RFC 5682 section 2.1: not while another recovery is under way, nor once new data has been tried in this one.
   const mayBeSpurious = tcb.recoveryState < RECOVERY || isRepeated;
@@ -89,7 +99,7 @@ export function retransmitTimedOut(tcp: Tcp, tcb: Tcb): void {
   tcb.cwndBytes = pipeBytes(tcb) + tcb.mssBytes;
 }
 
-/** Whether the window is what limits the connection (RFC 7661 section 4.2): one that is not used is not widened. */
+/** Whether the window is what limits the connection: one that is not used is not widened (RFC 7661 section 4.3). */
 function isWindowUsed(tcb: Tcb): boolean {
   if (tcb.cwndLimited) return true;
   return tcb.cwndBytes < tcb.ssthreshBytes && tcb.cwndBytes < 2 * tcb.usedCwndBytes;
@@ -143,6 +153,7 @@ function finishLoss(tcp: Tcp, tcb: Tcb, isPast: boolean): void {
   if (!isPast) return;
   endFrto(tcb);
   tcb.recoveryState = OPEN;
+  if (tcb.congestion.model !== null) tcb.congestion.model.recovered(tcb);
   recoveryWithoutReport(tcb);
 }
 
@@ -152,7 +163,9 @@ function hasNewData(tcb: Tcb): boolean {
 
 /** RFC 6937: the window has come down. */
 function endReduction(tcb: Tcb): void {
-  tcb.cwndBytes = Math.max(tcb.mssBytes, tcb.ssthreshBytes);
+  const { model } = tcb.congestion;
+  if (model === null) tcb.cwndBytes = Math.max(tcb.mssBytes, tcb.ssthreshBytes);
+  else model.recovered(tcb);
   tcb.recoveryState = OPEN;
   tcb.duplicateAcks = 0;
   tcb.duplicateBytes = 0;
@@ -163,7 +176,7 @@ function findLosses(tcp: Tcp, tcb: Tcb): void {
   const waitUs = tcb.sack ? findLossesBySack(tcp, tcb) : findLossesByDuplicates(tcp, tcb);
   if (tcb.lostBytes > 0 && tcb.recoveryState < RECOVERY) {
     tcp.counters.increment(FAST_RETRANSMITS);
-    beginRecovery(tcp, tcb, RECOVERY);
+    beginRecovery(tcp, tcb, RECOVERY, LOSS_DETECTED);
   }
   if (tcb.recoveryState === OPEN && heldBytes(tcb) > 0) tcb.recoveryState = DISORDER;
   else if (tcb.recoveryState === DISORDER && heldBytes(tcb) === 0) tcb.recoveryState = OPEN;
@@ -191,20 +204,35 @@ function markFirstLost(tcp: Tcp, tcb: Tcb): void {
   const head = tcb.sentHead;
   if (head === NO_RANGE || ranges.isLost(head)) return;
   if (ranges.bytes(head) > tcb.mssBytes) ranges.divide(tcb, head, seqAdd(tcb.sndUna, tcb.mssBytes));
-  ranges.markLost(tcb, head);
+  markLost(tcp, tcb, head);
+}
+
+/** RFC 3168 6.1.2: the network was congested. Once a window of data, and not when a loss has said so already. */
+function congestionEchoed(tcp: Tcp, tcb: Tcb): void {
+  tcp.counters.increment(CONGESTION_ECHOES);
+  if (tcb.recoveryState > DISORDER) return;
+  beginRecovery(tcp, tcb, CWR, ECN_ECHOED);
+  tcb.undoPossible = false;
 }
 
 /** The window is to come down: for losses (RECOVERY), or without any (CWR). Once a window of data. */
-export function beginRecovery(tcp: Tcp, tcb: Tcb, state: number): void {
+function beginRecovery(tcp: Tcp, tcb: Tcb, state: number, cause: number): void {
   if (tcb.recoveryState !== CWR) {
     rememberForUndo(tcb);
-    tcb.congestion.reduce(tcp, tcb, LOSS_DETECTED);
+    reduce(tcp, tcb, cause);
     beginReduction(tcb);
   }
   tcb.recoveryState = state;
   tcb.recover = tcb.sndNxt;
   tcb.partialAcks = 0;
   tcb.tlpOut = false;
+}
+
+function reduce(tcp: Tcp, tcb: Tcb, cause: number): void {
+  if (tcb.congestion.model === null) validateForReduction(tcp, tcb);
+  tcb.congestion.reduce(tcp, tcb, cause);
+  // RFC 3168 6.1.2: the peer hears of it whatever the reason.
+  tcb.cwrOwed = tcb.ecn;
 }
 
 function rememberForUndo(tcb: Tcb): void {

@@ -5,6 +5,7 @@
 import { largestSegment, outputSegment, segmentEndAfter } from './build.ts';
 import { BYTES_RETRANSMITTED, SEGMENTS_RETRANSMITTED } from './counters.ts';
 import { segmentBytes } from './mss.ts';
+import { isPacedBack, notePaced } from './pacing.ts';
 import { pipeBytes } from './pipe.ts';
 import { noteRetransmitted } from './recovery.ts';
 import { schedule } from './retransmission-timer.ts';
@@ -25,7 +26,7 @@ export function outputRetransmissions(tcp: Tcp, tcb: Tcb): boolean {
       continue;
     }
     const room = tcb.cwndBytes - pipeBytes(tcb);
-    if (room <= 0) return true;
+    if (room <= 0 || isPacedBack(tcp, tcb)) return true;
     // What the window has been taken back from waits for it, but for the first segment, which asks for the window too.
     const windowBytes = seqDistance(windowEnd, ranges.start(range));
     if (windowBytes <= 0 && range !== tcb.sentHead) return true;
@@ -76,6 +77,7 @@ function outputAgain(tcp: Tcp, tcb: Tcb, range: number, limit: number): boolean 
   noteRetransmitted(tcp, tcb, seqDistance(sentEnd, start));
   tcb.retransmissions++;
   tcb.prrOutBytes += length;
+  notePaced(tcp, tcb, length);
   tcb.lastSentUs = tcp.nowUs;
   tcp.counters.increment(SEGMENTS_RETRANSMITTED);
   tcp.counters.add(BYTES_RETRANSMITTED, length);

@@ -4,7 +4,7 @@
  * the device put it; `payloadAt` is valid until the frame's slot is returned at the end of the turn.
  */
 import type { Bytes } from '../wire/bytes.ts';
-import { ipv4Source, ipv4Target } from '../wire/ipv4.ts';
+import { ECN_MASK, ipv4Source, ipv4Target, ipv4Tos } from '../wire/ipv4.ts';
 import {
   TCP_FIN,
   TCP_SYN,
@@ -31,6 +31,8 @@ export class Segment {
   /** SEG.WND as on the wire, not yet scaled. */
   window = 0;
   flags = 0;
+  /** The ECN bits of its packet (RFC 3168 section 5). */
+  ecn = 0;
   payloadAt = 0;
   payloadBytes = 0;
   /** SEG.LEN: payload and one each for SYN and FIN. */
@@ -50,6 +52,7 @@ export function readSegment(bytes: Bytes, ipAt: number, at: number, bytesInSegme
   into.ack = toSeq(tcpAck(bytes, at));
   into.window = tcpWindow(bytes, at);
   into.flags = flags;
+  into.ecn = ipv4Tos(bytes, ipAt) & ECN_MASK;
   into.payloadAt = at + headerBytes;
   into.payloadBytes = bytesInSegment - headerBytes;
   into.length = into.payloadBytes + ((flags & TCP_SYN) !== 0 ? 1 : 0) + ((flags & TCP_FIN) !== 0 ? 1 : 0);

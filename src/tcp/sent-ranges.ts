@@ -9,6 +9,7 @@
  */
 import type { TurnClock } from '../runtime/turn-clock.ts';
 import { float64At, int32At, uint8At } from '../runtime/words.ts';
+import { pipeBytes } from './pipe.ts';
 import { type Seq, seqAfter, seqBefore, seqBeforeOrAt, seqBits, seqDistance, toSeq } from './sequence.ts';
 import type { Tcb } from './tcb.ts';
 
@@ -23,6 +24,10 @@ const LOST = 2;
 const RETRANSMITTED = 4;
 /** A retransmission of it is under way. */
 const IN_FLIGHT_AGAIN = 8;
+/** There was no more to send when it was (delivery-rate.ts). */
+const APP_LIMITED = 16;
+/** What the counts of a connection are made from. */
+const COUNTED = SACKED | LOST | IN_FLIGHT_AGAIN;
 
 const INITIAL_RANGES = 1024;
 /** Ranges of one connection beyond which none is divided: a peer that holds every second byte must not cost us a search each. */
@@ -34,6 +39,12 @@ export class SentRanges {
   private nexts = new Int32Array(INITIAL_RANGES);
   private flags = new Uint8Array(INITIAL_RANGES);
   private sent = new Float64Array(INITIAL_RANGES);
+  // What the connection had come to when it was sent, for samples of the delivery rate.
+  private delivered = new Float64Array(INITIAL_RANGES);
+  private deliveredAt = new Float64Array(INITIAL_RANGES);
+  private firstSent = new Float64Array(INITIAL_RANGES);
+  private lost = new Float64Array(INITIAL_RANGES);
+  private inFlight = new Int32Array(INITIAL_RANGES);
   private made = 0;
   private free = NO_RANGE;
   private readonly clock: Pick<TurnClock, 'nowUs'>;
@@ -71,6 +82,35 @@ export class SentRanges {
     return float64At(this.sent, range);
   }
 
+  /** P.delivered: what the connection had delivered when it was sent. */
+  deliveredBytesAtSend(range: number): number {
+    return float64At(this.delivered, range);
+  }
+
+  /** P.delivered_time: when the last of that was, microseconds. */
+  deliveredUsAtSend(range: number): number {
+    return float64At(this.deliveredAt, range);
+  }
+
+  /** P.first_send_time: when that had been sent, microseconds. */
+  firstSentUsAtSend(range: number): number {
+    return float64At(this.firstSent, range);
+  }
+
+  /** P.lost: what the connection had lost. */
+  lostBytesAtSend(range: number): number {
+    return float64At(this.lost, range);
+  }
+
+  /** P.tx_in_flight: what was in flight, this included. */
+  inFlightAtSend(range: number): number {
+    return int32At(this.inFlight, range);
+  }
+
+  wasAppLimited(range: number): boolean {
+    return (this.flagsOf(range) & APP_LIMITED) !== 0;
+  }
+
   isSacked(range: number): boolean {
     return (this.flagsOf(range) & SACKED) !== 0;
   }
@@ -97,15 +137,22 @@ export class SentRanges {
   append(tcb: Tcb, start: Seq, end: Seq): void {
     const tail = tcb.sentTail;
     const nowUs = this.clock.nowUs();
-    if (this.joins && tail !== NO_RANGE && this.flagsOf(tail) === 0 && this.sentUs(tail) === nowUs) {
+    if (this.joins && tail !== NO_RANGE && (this.flagsOf(tail) & ~APP_LIMITED) === 0 && this.sentUs(tail) === nowUs) {
       this.ends[tail] = seqBits(end);
+      this.inFlight[tail] = pipeBytes(tcb);
       return;
     }
     const range = this.take(start, end, 0, nowUs, NO_RANGE);
     tcb.sentRanges++;
-    if (tail === NO_RANGE) tcb.sentHead = range;
-    else this.nexts[tail] = range;
+    if (tail === NO_RANGE) {
+      tcb.sentHead = range;
+      tcb.firstSentUs = nowUs;
+      tcb.deliveredUs = nowUs;
+    } else {
+      this.nexts[tail] = range;
+    }
     tcb.sentTail = range;
+    this.snapshot(tcb, range);
   }
 
   /** Divides a range so that one begins at `at`, which lies inside it; returns that one, `NO_RANGE` beyond `MAX_RANGES`. */
@@ -116,6 +163,11 @@ export class SentRanges {
     this.ends[range] = seqBits(at);
     this.nexts[range] = rest;
     if (tcb.sentTail === range) tcb.sentTail = rest;
+    this.delivered[rest] = float64At(this.delivered, range);
+    this.deliveredAt[rest] = float64At(this.deliveredAt, range);
+    this.firstSent[rest] = float64At(this.firstSent, range);
+    this.lost[rest] = float64At(this.lost, range);
+    this.inFlight[rest] = int32At(this.inFlight, range);
     return rest;
   }
 
@@ -161,6 +213,7 @@ export class SentRanges {
 
   /** Lost, again if a retransmission of it was under way. */
   markLost(tcb: Tcb, range: number): void {
+    if (!this.isDue(range)) tcb.lostTotalBytes += this.bytes(range);
     this.setFlags(tcb, range, (this.flagsOf(range) | LOST) & ~IN_FLIGHT_AGAIN);
   }
 
@@ -171,8 +224,19 @@ export class SentRanges {
 
   /** It has been sent again. */
   markRetransmitted(tcb: Tcb, range: number): void {
-    this.setFlags(tcb, range, this.flagsOf(range) | RETRANSMITTED | IN_FLIGHT_AGAIN);
+    this.setFlags(tcb, range, (this.flagsOf(range) & ~APP_LIMITED) | RETRANSMITTED | IN_FLIGHT_AGAIN);
     this.sent[range] = this.clock.nowUs();
+    this.snapshot(tcb, range);
+  }
+
+  /** OnPacketSent (draft-ietf-ccwg-bbr 4.1.2.2). */
+  private snapshot(tcb: Tcb, range: number): void {
+    this.delivered[range] = tcb.deliveredBytes;
+    this.deliveredAt[range] = tcb.deliveredUs;
+    this.firstSent[range] = tcb.firstSentUs;
+    this.lost[range] = tcb.lostTotalBytes;
+    this.inFlight[range] = pipeBytes(tcb);
+    if (tcb.appLimitedUntilBytes > 0) this.flags[range] = this.flagsOf(range) | APP_LIMITED;
   }
 
   /** Forgets everything: the connection is over. */
@@ -202,7 +266,7 @@ export class SentRanges {
   /** Adds a range to the counts of its connection, or takes it from them. */
   private count(tcb: Tcb, range: number, sign: number): void {
     const flags = this.flagsOf(range);
-    if (flags === 0) return;
+    if ((flags & COUNTED) === 0) return;
     const bytes = sign * this.bytes(range);
     if ((flags & SACKED) !== 0) tcb.sackedBytes += bytes;
     else {
@@ -241,6 +305,11 @@ export class SentRanges {
     this.nexts = widen(this.nexts, new Int32Array(length));
     this.flags = widen(this.flags, new Uint8Array(length));
     this.sent = widen(this.sent, new Float64Array(length));
+    this.delivered = widen(this.delivered, new Float64Array(length));
+    this.deliveredAt = widen(this.deliveredAt, new Float64Array(length));
+    this.firstSent = widen(this.firstSent, new Float64Array(length));
+    this.lost = widen(this.lost, new Float64Array(length));
+    this.inFlight = widen(this.inFlight, new Int32Array(length));
   }
 }
 

@@ -17,8 +17,10 @@ export interface TcpSettings {
   readonly maxConnections: number;
   /** TIME-WAIT records; the oldest makes room when they run out. */
   readonly maxTimeWait: number;
-  /** What new connections are controlled by: CUBIC (RFC 9438) or NewReno (RFC 5681). */
+  /** What new connections are controlled by: CUBIC (RFC 9438), NewReno (RFC 5681) or BBR (draft-ietf-ccwg-bbr). */
   readonly congestion: CongestionControlName;
+  /** The congestion window decays while nothing is sent (RFC 2861, Linux's default); off: RFC 7661 validates what is used of it. */
+  readonly slowStartAfterIdle: boolean;
   /** RFC 6928: segments of the initial congestion window. */
   readonly initialWindowSegments: number;
   /** Selective acknowledgment (RFC 2018) is offered, and with it RACK-TLP (RFC 8985) finds losses; off: NewReno (RFC 6582). */
@@ -27,6 +29,10 @@ export interface TcpSettings {
   readonly tailLossProbe: boolean;
   /** Forward RTO-recovery (RFC 5682): after a time-out new data tells whether it was spurious. */
   readonly frto: boolean;
+  /** Explicit congestion notification (RFC 3168): asked for (`offer`), agreed to when asked (`accept`), or neither. */
+  readonly ecn: 'off' | 'accept' | 'offer';
+  /** A mark brings the window down less than a loss does (RFC 8511). */
+  readonly alternativeBackoff: boolean;
   /** RFC 6298 2.1: the time-out before any round trip is measured. */
   readonly initialRtoUs: number;
   /** Least part of the time-out for the variance of round trips. Differs: RFC 6298 2.4 asks for one second in all. */
@@ -99,10 +105,13 @@ export const DEFAULT_TCP_SETTINGS: TcpSettings = {
   maxConnections: 65_536,
   maxTimeWait: 65_536,
   congestion: 'cubic',
+  slowStartAfterIdle: false,
   initialWindowSegments: 10,
   sack: true,
   tailLossProbe: true,
   frto: true,
+  ecn: 'accept',
+  alternativeBackoff: true,
   initialRtoUs: 1_000_000,
   minRtoUs: 200_000,
   maxRtoUs: 120_000_000,

@@ -5,6 +5,7 @@
  */
 import { type HashKey, hashWords } from '../runtime/half-siphash.ts';
 import type { Random } from '../runtime/random.ts';
+import { TCP_CWR, TCP_ECE } from '../wire/tcp.ts';
 import type { Segment } from './segment.ts';
 import { type Seq, seqAdd, seqBits, toSeq } from './sequence.ts';
 
@@ -21,8 +22,9 @@ const PERIOD_SHIFT = 27;
 const MSS_SHIFT = 24;
 const HASH_MASK = 0xffffff;
 
-// The last bits of a timestamp: the peer's window scale (all ones: none), and whether it permits SACK.
-const STAMP_BITS = 0x1f;
+// The last bits of a timestamp: the peer's window scale (all ones: none), and whether it permits SACK and ECN.
+const STAMP_BITS = 0x3f;
+const STAMP_ECN = 0x20;
 const STAMP_SACK = 0x10;
 const STAMP_SCALE = 0x0f;
 const NO_SCALE = 0x0f;
@@ -68,9 +70,9 @@ function indexOfMss(mss: number): number {
 }
 
 /** The timestamp `stamp`, or one shortly before it, that tells the options of a SYN. */
-export function stampWithOptions(stamp: number, segment: Segment, sack: boolean): number {
+export function stampWithOptions(stamp: number, segment: Segment, sack: boolean, ecn: boolean): number {
   const { windowScale } = segment.options;
-  const bits = (windowScale < 0 ? NO_SCALE : windowScale) | (sack ? STAMP_SACK : 0);
+  const bits = (windowScale < 0 ? NO_SCALE : windowScale) | (sack ? STAMP_SACK : 0) | (ecn ? STAMP_ECN : 0);
   const told = (stamp & ~STAMP_BITS) | bits;
   return ((told - stamp) | 0) > 0 ? (told - STAMP_BITS - 1) | 0 : told;
 }
@@ -81,8 +83,10 @@ export function restoreOptions(segment: Segment, mss: number): void {
   options.mss = mss;
   options.windowScale = -1;
   options.sackPermitted = false;
+  segment.flags &= ~(TCP_ECE | TCP_CWR);
   if (!options.hasTimestamps) return;
   const scale = options.tsEcho & STAMP_SCALE;
   if (scale !== NO_SCALE) options.windowScale = scale;
   options.sackPermitted = (options.tsEcho & STAMP_SACK) !== 0;
+  if ((options.tsEcho & STAMP_ECN) !== 0) segment.flags |= TCP_ECE | TCP_CWR;
 }

@@ -15,6 +15,7 @@ import { NO_RANGE } from './sent-ranges.ts';
 import { type Seq, toSeq } from './sequence.ts';
 import { CLOSED } from './state.ts';
 import type { Tcp } from './tcp.ts';
+import { NO_PIPE_ACK } from './window-validation.ts';
 
 /** The handshake is complete. */
 export const EVENT_CONNECTED = 1;
@@ -249,6 +250,31 @@ export class Tcb {
   declare usedCwndBytes: number;
   declare usedCwndSeq: Seq;
   declare cwndLimited: boolean;
+  /** pipeACK (RFC 7661 4.2): the most delivered in a round trip, in this sampling period and in the one before; since when, and when half of the window was used last. */
+  declare pipeAckBytes: number;
+  declare pipeAckBeforeBytes: number;
+  declare pipeAckAtUs: number;
+  declare validatedAtUs: number;
+  // Delivery rate (delivery-rate.ts): when something was delivered last, and when that had been sent; until what is delivered
+  // samples are limited by the application; what was ever lost; and the rate, bytes a second.
+  declare deliveredUs: number;
+  declare firstSentUs: number;
+  declare appLimitedUntilBytes: number;
+  declare lostTotalBytes: number;
+  declare deliveryBytesPerSecond: number;
+
+  // Pacing (pacing.ts): 0 for none; when the next quantum may leave, and the most that leaves in one piece.
+  declare pacingBytesPerSecond: number;
+  declare nextSendUs: number;
+  declare sendQuantumBytes: number;
+
+  // Explicit congestion notification (RFC 3168): in SYN-SENT whether it was offered, then whether both ends have agreed on it.
+  declare ecn: boolean;
+  /** The peer is told of a mark with every acknowledgment, until it has reacted. */
+  declare ecnEchoOwed: boolean;
+  /** Our window has come down: the next new segment says so. */
+  declare cwrOwed: boolean;
+
   declare congestion: CongestionControl;
   /** What the congestion control keeps for the connection; its own, and kept for the next connection of this record. */
   declare congestionState: CongestionState | null;
@@ -278,6 +304,8 @@ export class Tcb {
   readonly retransmitTimer: number;
   readonly delayedAckTimer: number;
   readonly slowTimer: number;
+  /** Made when the connection is paced for the first time; 0 before. */
+  pacingTimer = 0;
   declare timerPurpose: number;
   /** Each window probe doubles the interval. */
   declare persistShift: number;
@@ -408,6 +436,21 @@ export class Tcb {
     this.usedCwndBytes = 0;
     this.usedCwndSeq = zero;
     this.cwndLimited = false;
+    this.pipeAckBytes = NO_PIPE_ACK;
+    this.pipeAckBeforeBytes = NO_PIPE_ACK;
+    this.pipeAckAtUs = 0;
+    this.validatedAtUs = 0;
+    this.deliveredUs = 0;
+    this.firstSentUs = 0;
+    this.appLimitedUntilBytes = 0;
+    this.lostTotalBytes = 0;
+    this.deliveryBytesPerSecond = 0;
+    this.pacingBytesPerSecond = 0;
+    this.nextSendUs = 0;
+    this.sendQuantumBytes = 0;
+    this.ecn = false;
+    this.ecnEchoOwed = false;
+    this.cwrOwed = false;
     this.congestion = newReno;
     this.retries = 0;
     this.probeNow = false;

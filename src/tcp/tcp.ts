@@ -11,6 +11,7 @@ import type { Path, Paths } from '../libos/path.ts';
 import type { Stack, Transport } from '../libos/stack.ts';
 import { BlockAllocator } from '../runtime/block-allocator.ts';
 import { Counters } from '../runtime/counters.ts';
+import type { Random } from '../runtime/random.ts';
 import type { TimerWheel } from '../runtime/timer-wheel.ts';
 import type { TurnClock } from '../runtime/turn-clock.ts';
 import { formatIpv4 } from '../wire/address.ts';
@@ -29,6 +30,7 @@ import {
   TCP_COUNTER_NAMES,
   TIME_WAIT_EVICTED,
 } from './counters.ts';
+import { RateSample } from './delivery-rate.ts';
 import { InitialSequence } from './initial-sequence.ts';
 import { input, reportIcmpError } from './input.ts';
 import { DEFAULT_BACKLOG, Listener } from './listener.ts';
@@ -46,7 +48,7 @@ import { CLOSED, FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, setState, TIME_WAIT } from 
 import { SynCookies } from './syn-cookies.ts';
 import { type ConnectionError, EVENT_CLOSED, EVENT_CONNECTED, Tcb, type TcpUser } from './tcb.ts';
 import { TimeWaitRecords } from './time-wait.ts';
-import { delayedAckExpired, retransmitExpired, slowExpired } from './timers.ts';
+import { delayedAckExpired, pacingExpired, retransmitExpired, slowExpired } from './timers.ts';
 import { emptySegmentSeq, receiveWindowField } from './window.ts';
 
 export class Tcp implements Transport {
@@ -74,9 +76,11 @@ export class Tcp implements Transport {
   readonly initialSequence: InitialSequence;
   readonly synCookies: SynCookies;
   readonly congestion: CongestionControl;
+  readonly random: Random;
   readonly replies = new Replies();
   readonly ranges: SentRanges;
   readonly acknowledgment = new Acknowledgment();
+  readonly rateSample = new RateSample();
   readonly sackBlocks = new SackBlocks();
   readonly segment = new Segment();
   /** The shift of the windows we advertise (RFC 7323 2.2). */
@@ -97,6 +101,7 @@ export class Tcp implements Transport {
   private readonly retransmitKind: number;
   private readonly delayedAckKind: number;
   private readonly slowKind: number;
+  private readonly pacingKind: number;
   private readonly timeWaitTimer: number;
 
   /** Attaches TCP to a stack. Throws `RangeError` for settings that cannot be. */
@@ -121,6 +126,7 @@ export class Tcp implements Transport {
     this.receiveScale = settings.windowScale < 0 ? scaleFor(settings.receiveBufferBytes) : settings.windowScale;
     this.challengeBudget = settings.challengeAcksPerSecond;
     const { random } = stack;
+    this.random = random;
     this.table = new ConnectionTable({ low: random.i32(), high: random.i32() });
     this.initialSequence = new InitialSequence(random);
     this.synCookies = new SynCookies(random);
@@ -132,6 +138,7 @@ export class Tcp implements Transport {
     this.retransmitKind = this.timers.addKind((index) => retransmitExpired(this, this.connection(index)));
     this.delayedAckKind = this.timers.addKind((index) => delayedAckExpired(this, this.connection(index)));
     this.slowKind = this.timers.addKind((index) => slowExpired(this, this.connection(index)));
+    this.pacingKind = this.timers.addKind((index) => pacingExpired(this, this.connection(index)));
     const timeWaitKind = this.timers.addKind(() => this.expireTimeWait());
     this.timeWaitTimer = this.timers.create(timeWaitKind, 0);
     stack.attach(PROTOCOL_TCP, this);
@@ -369,6 +376,7 @@ export class Tcp implements Transport {
     this.timers.cancel(tcb.retransmitTimer);
     this.timers.cancel(tcb.delayedAckTimer);
     this.timers.cancel(tcb.slowTimer);
+    if (tcb.pacingTimer > 0) this.timers.cancel(tcb.pacingTimer);
     releaseAll(this.regions, tcb);
     this.ranges.clear(tcb);
     const { remoteAddress, remotePort, localAddress, localPort } = tcb;
@@ -477,6 +485,13 @@ export class Tcp implements Transport {
     return (this.clock.nowMs + offset) | 0;
   }
 
+  /** The connection wants to send again in `delayUs`, when its pacing lets it. */
+  startPacingTimer(tcb: Tcb, delayUs: number): void {
+    const { timers } = this;
+    if (tcb.pacingTimer === 0) tcb.pacingTimer = timers.create(this.pacingKind, tcb.index);
+    if (!timers.isArmed(tcb.pacingTimer)) timers.scheduleAfter(tcb.pacingTimer, delayUs);
+  }
+
   private takeTcb(): Tcb {
     const free = this.freeTcbs.pop();
     if (free === undefined) return this.makeTcb(this.tcbs.length);
@@ -487,6 +502,7 @@ export class Tcp implements Transport {
     this.timers.destroy(free.retransmitTimer);
     this.timers.destroy(free.delayedAckTimer);
     this.timers.destroy(free.slowTimer);
+    if (free.pacingTimer > 0) this.timers.destroy(free.pacingTimer);
     return this.makeTcb(free.index);
   }
 

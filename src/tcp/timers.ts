@@ -64,6 +64,11 @@ export function delayedAckExpired(tcp: Tcp, tcb: Tcb): void {
   tcp.wantOutput(tcb);
 }
 
+/** The next quantum of a paced connection may leave. */
+export function pacingExpired(tcp: Tcp, tcb: Tcb): void {
+  if (tcb.state !== CLOSED) tcp.wantOutput(tcb);
+}
+
 export function slowExpired(tcp: Tcp, tcb: Tcb): void {
   if (tcb.state === CLOSED) return;
   if (tcb.state === FIN_WAIT_2 && tcb.readClosed) {

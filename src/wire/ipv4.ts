@@ -133,6 +133,12 @@ export function ipv4Target(bytes: Bytes, at: number): number {
   return i32(bytes, at + IPV4_TARGET_OFFSET);
 }
 
+// ECN (RFC 3168 section 5): the last two bits of the type of service.
+export const ECN_NOT_ECT = 0;
+export const ECN_ECT_0 = 2;
+export const ECN_CE = 3;
+export const ECN_MASK = 3;
+
 /** Writes a header of 20 bytes with its checksum, which is summed from the arguments: nothing is read back. */
 export function setIpv4(
   bytes: Bytes,

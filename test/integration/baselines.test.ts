@@ -64,12 +64,13 @@ integrationTest('cheetah --sockets streams what the cache does not take, and nev
   client.write(get(file.path));
   while (client.bufferedBytes < 100_000) await client.more();
   client.socket.pause();
-  t.is(readKernelCounters().get('Tcp.EstabResets'), 0);
+  const resets = () => readKernelCounters().get('Tcp.EstabResets') ?? 0;
+  const before = resets();
   truncateSync(join(site.root, 'large.bin'), 3 * MIB);
   client.socket.resume();
   // Node calls a reset behind data that it has just read in part the end (libuv takes the hang-up for one): the kernel knows.
   await until('the end of the connection', () => client.ended || client.failed);
-  await until('the reset', () => readKernelCounters().get('Tcp.EstabResets') === 1);
+  await until('the reset', () => resets() > before);
   await until('the line in the log', () => cheetah.stderr.includes('connection reset'));
   t.true(client.bufferedBytes < 64 * MIB);
   t.deepEqual(await cheetah.stop(), { code: 0, signal: null });

@@ -267,18 +267,6 @@ simulate('congestion avoidance: about one segment a round trip', (t, world) => {
   }
 });
 
-simulate('after an idle time-out the window starts over', (t, world) => {
-  const { peer, user, tcb } = open(world);
-  world.call(() => user.send(tcb, 100 * MSS));
-  while (queuedBytes(tcb) > 0) peer.send();
-  peer.takeAll();
-  t.true(tcb.cwndBytes > 2 * IW * MSS);
-  world.advance(SECOND);
-  world.call(() => user.send(tcb, 100 * MSS));
-  // RFC 5681 4.1.
-  t.is(peer.takeAll().length, IW);
-});
-
 simulate('fast retransmit: at the third duplicate, not before', (t, world) => {
   const { peer, user, tcb } = open(world);
   world.call(() => user.send(tcb, 10 * MSS));

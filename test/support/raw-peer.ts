@@ -11,9 +11,11 @@ import { finishSum, pseudoSum4, sumBytes } from '../../src/wire/checksum.ts';
 import { ETHERNET_BYTES, ETHERTYPE_IPV4, setEthernet } from '../../src/wire/ethernet.ts';
 import { fillIcmpChecksum, ICMP_BYTES, setIcmpError } from '../../src/wire/icmp.ts';
 import {
+  ECN_MASK,
   IPV4_BYTES,
   ipv4HeaderBytes,
   ipv4Source,
+  ipv4Tos,
   ipv4TotalBytes,
   PROTOCOL_ICMP,
   PROTOCOL_TCP,
@@ -24,6 +26,8 @@ import {
   setTcpChecksum,
   TCP_ACK,
   TCP_BYTES,
+  TCP_CWR,
+  TCP_ECE,
   TCP_FIN,
   TCP_PSH,
   TCP_RST,
@@ -56,6 +60,8 @@ const FLAG_BITS: Readonly<Record<string, number>> = {
   A: TCP_ACK,
   P: TCP_PSH,
   U: TCP_URG,
+  E: TCP_ECE,
+  W: TCP_CWR,
 };
 
 /** What connects peers to a host: a simulated link (raw-world.ts) or a real one (wire-link.ts). */
@@ -86,9 +92,11 @@ export interface RawLink {
 /** A segment as the host sent it. */
 export interface Seen {
   readonly timeUs: number;
-  /** Letters of FSRA, without PSH. */
+  /** Letters of FSRAEW, without PSH; E is ECE, and W CWR. */
   readonly flags: string;
   readonly push: boolean;
+  /** The ECN bits of its packet. */
+  readonly ecn: number;
   /** Relative to the host's ISS. */
   readonly seq: number;
   /** Relative to the peer's ISS, 0 without the ACK flag. */
@@ -117,8 +125,10 @@ export interface Seen {
 
 /** A segment for the host; what is left out is what an honest peer would send now. */
 export interface Crafted {
-  /** Letters of FSRAPU; 'A' unless given. */
+  /** Letters of FSRAPUEW; 'A' unless given. */
   readonly flags?: string;
+  /** The ECN bits of its packet; 0 unless given. */
+  readonly ecn?: number;
   readonly seq?: number;
   readonly ack?: number;
   readonly window?: number;
@@ -187,7 +197,7 @@ export class RawPeer {
   queue(crafted: Crafted = {}): void {
     const flags = [...(crafted.flags ?? 'A')].reduce((bits, letter) => bits | (FLAG_BITS[letter] ?? 0), 0);
     const seq = crafted.seq ?? this.sndNxt;
-    const payload = this.payloadOf(crafted.data, seq);
+    const payload = this.payloadOf(crafted.data, (flags & TCP_SYN) === 0 ? seq : seq + 1);
     const ack = crafted.ack ?? this.rcvNxt;
     const { bytes } = this.world.arena;
     const at = this.world.frameAt;
@@ -217,7 +227,7 @@ export class RawPeer {
     const check = finishSum(sumBytes(bytes, tcpAt, tcpBytes, pseudo));
     setTcpChecksum(bytes, tcpAt, crafted.spoilChecksum === true ? check ^ 0x0100 : check);
     if (IPV4_BYTES + tcpBytes > this.world.mtuBytes) throw new RangeError(`${tcpBytes} bytes do not fit the link`);
-    this.putHeaders(at, IPV4_BYTES + tcpBytes, PROTOCOL_TCP);
+    this.putHeaders(at, IPV4_BYTES + tcpBytes, PROTOCOL_TCP, crafted.ecn ?? 0);
     this.world.transmit(ETHERNET_BYTES + IPV4_BYTES + tcpBytes);
     const length = payload.length + ((flags & TCP_SYN) === 0 ? 0 : 1) + ((flags & TCP_FIN) === 0 ? 0 : 1);
     const end = (seq + length) | 0;
@@ -235,7 +245,7 @@ export class RawPeer {
     setTcp(bytes, quotedAt + IPV4_BYTES, this.hostPort, this.port, (this.hostIss + seq) | 0, 0, TCP_BYTES, TCP_ACK, 0);
     const icmpBytes = ICMP_BYTES + IPV4_BYTES + quotedBytes;
     fillIcmpChecksum(bytes, icmpAt, icmpBytes);
-    this.putHeaders(at, IPV4_BYTES + icmpBytes, PROTOCOL_ICMP);
+    this.putHeaders(at, IPV4_BYTES + icmpBytes, PROTOCOL_ICMP, 0);
     this.world.transmit(ETHERNET_BYTES + IPV4_BYTES + icmpBytes);
     this.world.settle();
   }
@@ -281,8 +291,9 @@ export class RawPeer {
     const payload = Buffer.from(this.keepsPayload ? bytes.slice(payloadAt, payloadAt + payloadBytes) : []);
     const seen: Seen = {
       timeUs: this.world.clock.nowUs(),
-      flags: [...'FSRA'].filter((letter) => (bits & (FLAG_BITS[letter] ?? 0)) !== 0).join(''),
+      flags: [...'FSRAEW'].filter((letter) => (bits & (FLAG_BITS[letter] ?? 0)) !== 0).join(''),
       push: (bits & TCP_PSH) !== 0,
+      ecn: ipv4Tos(bytes, ipAt) & ECN_MASK,
       seq: (rawSeq - this.hostIss) | 0,
       ack: (bits & TCP_ACK) === 0 ? 0 : (rawAck - this.iss) | 0,
       window: tcpWindow(bytes, tcpAt),
@@ -329,11 +340,11 @@ export class RawPeer {
     return [this.world.tsValue(), (flags & TCP_ACK) === 0 ? 0 : this.lastTsValue];
   }
 
-  private putHeaders(at: number, packetBytes: number, protocol: number): void {
+  private putHeaders(at: number, packetBytes: number, protocol: number, tos: number): void {
     const { world } = this;
     const { bytes } = world.arena;
     setEthernet(bytes, at, world.hostMacHi, world.hostMacLo, world.peerMacHi, world.peerMacLo, ETHERTYPE_IPV4);
-    setIpv4(bytes, at + ETHERNET_BYTES, packetBytes, 1, true, 64, protocol, this.address, world.hostAddress, 0);
+    setIpv4(bytes, at + ETHERNET_BYTES, packetBytes, 1, true, 64, protocol, this.address, world.hostAddress, tos);
   }
 }
 

@@ -3,14 +3,14 @@ import { INITIAL_SSTHRESH_BYTES, LOSS_DETECTED, TIMED_OUT } from '../../src/tcp/
 import { cubic } from '../../src/tcp/congestion/cubic.ts';
 import { seqAdd } from '../../src/tcp/sequence.ts';
 import type { Tcb } from '../../src/tcp/tcb.ts';
-import { createTcbAt } from './support.ts';
+import { createTcbAt, TestContext } from './support.ts';
 
 const MSS = 1000;
 const RTT_US = 100_000;
 
 interface Flow {
   readonly tcb: Tcb;
-  readonly context: { nowUs: number; acknowledgment: { rttUs: number } };
+  readonly context: TestContext;
 }
 
 function begin(segments: number): Flow {
@@ -19,8 +19,9 @@ function begin(segments: number): Flow {
   tcb.srttUs = RTT_US;
   tcb.cwndBytes = segments * MSS;
   tcb.ssthreshBytes = INITIAL_SSTHRESH_BYTES;
-  cubic.begin(tcb);
-  return { tcb, context: { nowUs: 5_000_000_000, acknowledgment: { rttUs: RTT_US } } };
+  const context = new TestContext(5_000_000_000);
+  cubic.begin(context, tcb);
+  return { tcb, context };
 }
 
 /** A round trip in which a whole window is sent and acknowledged, segment by segment. */

@@ -4,17 +4,17 @@ import { INITIAL_SSTHRESH_BYTES, LOSS_DETECTED, TIMED_OUT } from '../../src/tcp/
 import { newReno } from '../../src/tcp/congestion/newreno.ts';
 import { seqAdd } from '../../src/tcp/sequence.ts';
 import type { Tcb } from '../../src/tcp/tcb.ts';
-import { createTcb } from './support.ts';
+import { createTcb, TestContext } from './support.ts';
 
 const MSS_BYTES = 1000;
-const CONTEXT = { nowUs: 0, acknowledgment: { rttUs: -1 } };
+const CONTEXT = new TestContext();
 
 function begun(initialSegments = 10): Tcb {
   const tcb = createTcb();
   tcb.mssBytes = MSS_BYTES;
   tcb.cwndBytes = initialSegments * MSS_BYTES;
   tcb.ssthreshBytes = INITIAL_SSTHRESH_BYTES;
-  newReno.begin(tcb);
+  newReno.begin(CONTEXT, tcb);
   return tcb;
 }
 

@@ -1,5 +1,10 @@
 /** A TCB without a stack, and memory without an arena. */
 import type { Arena } from '../../src/runtime/arena.ts';
+import { SeededRandom } from '../../src/runtime/random.ts';
+import { Acknowledgment } from '../../src/tcp/acknowledgment.ts';
+import type { CongestionContext } from '../../src/tcp/congestion/congestion.ts';
+import { RateSample } from '../../src/tcp/delivery-rate.ts';
+import { SentRanges } from '../../src/tcp/sent-ranges.ts';
 import { toSeq } from '../../src/tcp/sequence.ts';
 import { DEFAULT_TCP_SETTINGS, type TcpSettings } from '../../src/tcp/settings.ts';
 import { Tcb } from '../../src/tcp/tcb.ts';
@@ -24,6 +29,19 @@ export function tcpWith(settings: Partial<TcpSettings> = {}): Tcp {
 
 export function createTcb(tcp: Tcp = tcpWith()): Tcb {
   return new Tcb(tcp, 0, 1, 2, 3);
+}
+
+/** What a congestion control asks the stack, at a time that a test chooses. */
+export class TestContext implements CongestionContext {
+  nowUs: number;
+  readonly acknowledgment = new Acknowledgment();
+  readonly rateSample = new RateSample();
+  readonly ranges = new SentRanges({ nowUs: () => this.nowUs }, true);
+  readonly random = new SeededRandom(1);
+
+  constructor(nowUs = 0) {
+    this.nowUs = nowUs;
+  }
 }
 
 /** A TCB whose streams start at these sequence numbers, nothing sent, nothing received. */

@@ -3,7 +3,13 @@
  * where the congestion was, and never more slowly than Reno would. Slow start ends by HyStart++ (RFC 9406).
  */
 import type { Tcb } from '../tcb.ts';
-import { type CongestionContext, type CongestionControl, INITIAL_SSTHRESH_BYTES, TIMED_OUT } from './congestion.ts';
+import {
+  type CongestionContext,
+  type CongestionControl,
+  ECN_ECHOED,
+  INITIAL_SSTHRESH_BYTES,
+  TIMED_OUT,
+} from './congestion.ts';
 import { HyStart } from './hystart.ts';
 import { slowStart } from './newreno.ts';
 
@@ -11,6 +17,8 @@ import { slowStart } from './newreno.ts';
 const C = 0.4;
 /** beta_cubic (section 4.6). */
 const BETA = 0.7;
+/** For a mark instead of a loss: the queue that set it is short (RFC 8511 section 3.1). */
+const BETA_ECN = 0.85;
 /** alpha_cubic: with it Reno's growth after a reduction by beta_cubic takes the share that Reno would (section 4.3). */
 const ALPHA = (3 * (1 - BETA)) / (1 + BETA);
 
@@ -43,7 +51,7 @@ class CubicState {
 export const cubic: CongestionControl = {
   name: 'cubic',
 
-  begin(tcb: Tcb): void {
+  begin(_context: CongestionContext, tcb: Tcb): void {
     // Records of connections are used again, and this with them.
     if (tcb.congestionState instanceof CubicState) tcb.congestionState.reset();
     else tcb.congestionState = new CubicState();
@@ -66,7 +74,8 @@ export const cubic: CongestionControl = {
     state.wMaxBefore = state.wMax;
     // Section 4.7, fast convergence: a flow that gets less than before makes room for a new one.
     state.wMax = segments < state.wMax ? (segments * (1 + BETA)) / 2 : segments;
-    tcb.ssthreshBytes = Math.max(Math.floor(BETA * segments) * tcb.mssBytes, 2 * tcb.mssBytes);
+    const beta = cause === ECN_ECHOED && tcb.tcp.settings.alternativeBackoff ? BETA_ECN : BETA;
+    tcb.ssthreshBytes = Math.max(Math.floor(beta * segments) * tcb.mssBytes, 2 * tcb.mssBytes);
     state.epochUs = -1;
     state.hyStart.end();
     if (cause === TIMED_OUT) state.wMax = segments;
@@ -77,6 +86,8 @@ export const cubic: CongestionControl = {
     state.wMax = state.wMaxBefore;
     state.epochUs = -1;
   },
+
+  model: null,
 };
 
 /** Sections 4.2 to 4.5. */

@@ -1,12 +1,16 @@
 /** Slow start, congestion avoidance and the reactions to loss of RFC 5681, as NewReno (RFC 6582) uses them. */
 import { flightBytes } from '../pipe.ts';
 import type { Tcb } from '../tcb.ts';
-import { type CongestionContext, type CongestionControl, INITIAL_SSTHRESH_BYTES } from './congestion.ts';
+import { type CongestionContext, type CongestionControl, ECN_ECHOED, INITIAL_SSTHRESH_BYTES } from './congestion.ts';
+
+const BETA = 0.5;
+/** RFC 8511 section 3.1: a mark comes from a short queue, and calls for less than a loss. */
+const BETA_ECN = 0.8;
 
 export const newReno: CongestionControl = {
   name: 'newreno',
 
-  begin(_tcb: Tcb): void {},
+  begin(): void {},
 
   acknowledged(_context: CongestionContext, tcb: Tcb, bytes: number): void {
     const left = slowStart(tcb, bytes);
@@ -14,11 +18,15 @@ export const newReno: CongestionControl = {
   },
 
   /** RFC 5681 equation 4; what limited transmit has sent beyond the window does not count (3.2 step 2). */
-  reduce(_context: CongestionContext, tcb: Tcb): void {
-    tcb.ssthreshBytes = Math.max(Math.min(flightBytes(tcb), tcb.cwndBytes) >> 1, 2 * tcb.mssBytes);
+  reduce(_context: CongestionContext, tcb: Tcb, cause: number): void {
+    const beta = cause === ECN_ECHOED && tcb.tcp.settings.alternativeBackoff ? BETA_ECN : BETA;
+    const flight = Math.min(flightBytes(tcb), tcb.cwndBytes);
+    tcb.ssthreshBytes = Math.max(Math.floor(beta * flight), 2 * tcb.mssBytes);
   },
 
-  undo(_tcb: Tcb): void {},
+  undo(): void {},
+
+  model: null,
 };
 
 /**
