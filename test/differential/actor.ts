@@ -197,6 +197,11 @@ export class Actor {
     this.record.push('--');
   }
 
+  /** Its descriptors are closed already: their numbers may be somebody else's now. */
+  forget(): void {
+    this.descriptors.clear();
+  }
+
   /** Waits, and forgets what has come. */
   async ignore(): Promise<void> {
     await sleep(QUIET_MS);

@@ -133,8 +133,8 @@ async function sendAndAcknowledge(actor: Actor, syn: Crafted, random: SeededRand
     const una = peer.rcvNxt;
     actor.segment({ window });
     await actor.hear(SHORT_MS);
-    for (let sends = 1 + random.below(3); sends > 0; sends--) {
-      await actor.send('c', [1, 100, 1460, 3000, 8000][random.below(5)] as number);
+    for (let sends = 1 + random.below(2); sends > 0; sends--) {
+      await actor.send('c', [1, 100, 1460, 3000, 5000][random.below(5)] as number);
     }
     await actor.hear(SHORT_MS);
     if (random.below(2) === 0) {
