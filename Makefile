@@ -84,6 +84,10 @@ fuzz: build-test ## Fuzz TCP and what lies below it, guided by coverage (ARGS='-
 	@$(NODE) build/test/fuzz/main.js $(ARGS)
 	@EXONET_MUTATIONS=1000000 $(BIN)/ava --timeout=30m test/simulation/hostile.test.ts
 
+.PHONY: differential
+differential: build build-test ## The same segments and calls to a Linux kernel and to exonet dut; every difference (root; ARGS='--only PAWS --all')
+	@$(NODE) build/test/differential/main.js $(ARGS)
+
 .PHONY: bench
 bench: build build-test ## Measure against nginx and node:http in network namespaces (root, nginx, wrk)
 	@$(NODE) build/bench/main.js $(ARGS)

@@ -38,6 +38,7 @@ export function openHost(name: string, openOptions: OpenOptions = {}, tcpSetting
       ...addressesOf(options),
       tcpSettings: options.logLevel === 'trace' ? { trace: traceToLog(log), ...tcpSettings } : tcpSettings,
       pollUs: openOptions.pollUs,
+      framesPerTurn: openOptions.framesPerTurn,
       beforeDeadlineUs: openOptions.beforeDeadlineUs,
     });
   } catch (error) {

@@ -149,6 +149,7 @@ function writeHeader(tcp: Tcp, tcb: Tcb, tcpAt: number, seq: Seq, flags: number)
   if (tcb.timestamps) next = writeTimestamps(tcp.bytes, next, tcp.timestamp(tcb.tsOffset), tcb.tsRecent);
   if (next - tcpAt < headerBytes) writeSack(tcp, tcb, next);
   tcb.lastAckSent = tcb.rcvNxt;
+  if (tcb.quickAcks > 0 && (tcb.ackNow || tcb.ackDelayed)) tcb.quickAcks--;
   tcb.ackNow = false;
   if (tcb.ackDelayed) {
     tcb.ackDelayed = false;

@@ -114,7 +114,7 @@ export function connectAndSend(
   owner: RegionOwner | null,
   token: number,
 ): Tcb | null {
-  const connection = tcp.connect(remoteAddress, remotePort, user, tcp.local.primary, true);
+  const connection = tcp.connect(remoteAddress, remotePort, user, tcp.local.primary, 0, true);
   if (connection !== null) send(connection, at, length, owner, token);
   else if (owner !== null) owner.release(token);
   return connection;

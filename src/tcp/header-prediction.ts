@@ -29,7 +29,9 @@ export function predictedArrives(tcp: Tcp, tcb: Tcb, segment: Segment): boolean 
   tcp.counters.increment(SEGMENTS_PREDICTED);
   recordTimestamp(tcp, tcb, segment);
   const windowBefore = tcb.sndWnd;
-  if (isNewAck || segment.ack === tcb.sndUna) updateSendWindow(tcb, segment);
+  if (isNewAck || segment.ack === tcb.sndUna) {
+    updateSendWindow(tcb, segment, tcp.settings.checks === 'linux');
+  }
   if (tcb.sndWnd > windowBefore) windowOpened(tcp, tcb);
   if (isNewAck) acknowledgeData(tcp, tcb, segment);
   if (segment.payloadBytes > 0) processText(tcp, tcb, segment);

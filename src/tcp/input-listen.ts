@@ -7,7 +7,7 @@ import {
   DROP_TCP_NO_CONNECTION,
 } from '../wire/drop-reasons.ts';
 import { ECN_NOT_ECT } from '../wire/ipv4.ts';
-import { TCP_ACK, TCP_ECE, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
+import { TCP_ACK, TCP_ECE, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
 import {
   ACCEPT_QUEUE_FULL,
   PASSIVE_OPENS,
@@ -22,8 +22,9 @@ import { synchronizedArrives } from './input-synchronized.ts';
 import type { Listener } from './listener.ts';
 import { acceptSyn, agreesOnEcn } from './open.ts';
 import { NO_WINDOW_SCALE } from './replies.ts';
+import { replyReset } from './reset.ts';
 import type { Segment } from './segment.ts';
-import { type Seq, seqAdd, toSeq } from './sequence.ts';
+import { type Seq, seqAdd } from './sequence.ts';
 import { SYN_RECEIVED, setState } from './state.ts';
 import { COOKIE_LIFETIME_US, restoreOptions, stampWithOptions } from './syn-cookies.ts';
 import type { Tcp } from './tcp.ts';
@@ -39,9 +40,7 @@ export function listenArrives(tcp: Tcp, listener: Listener, segment: Segment): v
   if ((segment.flags & TCP_ACK) !== 0) {
     if (tcp.nowUs <= listener.cookiesUntilUs && openFromCookie(tcp, listener, segment)) return;
     tcp.drops.increment(DROP_TCP_NO_CONNECTION);
-    if (tcp.takeChallenge()) {
-      tcp.reply(segment, segment.ack, toSeq(0), TCP_RST, 0);
-    }
+    replyReset(tcp, segment);
     return;
   }
   // Third, a SYN; fourth, anything else should not occur.
@@ -57,6 +56,11 @@ export function listenArrives(tcp: Tcp, listener: Listener, segment: Segment): v
  * Text on the SYN is left for the peer to send again, but for Fast Open's; RFC 9293 lets it wait for ESTABLISHED.
  */
 export function openFromSyn(tcp: Tcp, listener: Listener, segment: Segment, oldSndNxt: Seq | null): void {
+  if ((segment.flags & TCP_FIN) !== 0 && tcp.settings.checks === 'linux') {
+    // Nobody closes what he opens.
+    tcp.drops.increment(DROP_TCP_FLAGS);
+    return;
+  }
   if (tcp.receiveQueues.isExhausted) {
     // Whoever is connected comes first; the SYN comes again.
     tcp.counters.increment(SYNS_REFUSED_FOR_MEMORY);
@@ -68,7 +72,9 @@ export function openFromSyn(tcp: Tcp, listener: Listener, segment: Segment, oldS
     return;
   }
   if (listener.halfOpen >= listener.backlog) {
-    if (!tcp.settings.synCookies || !answerWithCookie(tcp, listener, segment)) tcp.drops.increment(DROP_TCP_BACKLOG);
+    // Who takes nobody at all will not take whom a cookie brings, either.
+    const mayAnswer = tcp.settings.synCookies && listener.backlog > 0;
+    if (!mayAnswer || !answerWithCookie(tcp, listener, segment)) tcp.drops.increment(DROP_TCP_BACKLOG);
     return;
   }
   const tcb = tcp.createConnection(segment.remoteAddress, segment.remotePort, segment.localAddress, segment.localPort);
@@ -107,7 +113,8 @@ function answerWithCookie(tcp: Tcp, listener: Listener, segment: Segment): boole
   const iss = tcp.synCookies.make(segment, tcp.nowUs);
   const ecn = options.hasTimestamps && agreesOnEcn(tcp, segment);
   const flags = ecn ? TCP_SYN | TCP_ACK | TCP_ECE : TCP_SYN | TCP_ACK;
-  if (!tcp.reply(segment, iss, seqAdd(segment.seq, 1), flags, synWindowField(tcp))) return false;
+  const window = synWindowField(tcp, options.hasTimestamps);
+  if (!tcp.reply(segment, iss, seqAdd(segment.seq, 1), flags, window)) return false;
   // Without timestamps nothing else can be told, so that nothing else is agreed on.
   const sack = options.hasTimestamps && options.sackPermitted && tcp.settings.sack;
   if (options.hasTimestamps) {

@@ -17,7 +17,8 @@ export function timeWaitArrives(tcp: Tcp, record: number, segment: Segment): voi
   const { flags } = segment;
   const { timeWait } = tcp;
   if ((flags & TCP_RST) !== 0) {
-    if (timeWait.hasAnsweredSyn(record) && segment.seq === timeWait.rcvNxt(record)) tcp.removeTimeWait(record);
+    const isBelieved = timeWait.hasAnsweredSyn(record) || !tcp.settings.timeWaitIgnoresResets;
+    if (isBelieved && segment.seq === timeWait.rcvNxt(record)) tcp.removeTimeWait(record);
     else tcp.drops.increment(DROP_TCP_CLOSED);
     return;
   }
@@ -36,7 +37,10 @@ export function timeWaitArrives(tcp: Tcp, record: number, segment: Segment): voi
   } else {
     tcp.drops.increment(DROP_TCP_CLOSED);
     // A segment without text that is in order asks for no answer.
-    if (segment.length === 0 && segment.seq === timeWait.rcvNxt(record)) return;
+    if (segment.length === 0 && segment.seq === timeWait.rcvNxt(record)) {
+      noteTimestamp(tcp, record, segment);
+      return;
+    }
   }
   if (!tcp.takeChallenge()) return;
   const added = tcp.reply(segment, timeWait.sndNxt(record), timeWait.rcvNxt(record), TCP_ACK, timeWait.window(record));
@@ -44,6 +48,12 @@ export function timeWaitArrives(tcp: Tcp, record: number, segment: Segment): voi
   if (added && timeWait.timestamps(record)) {
     tcp.replies.addTimestamps(tcp.timestamp(timeWait.tsOffset(record)), timeWait.tsRecent(record));
   }
+}
+
+/** RFC 7323 4.3: what is answered next echoes it. */
+function noteTimestamp({ timeWait }: Tcp, record: number, { options }: Segment): void {
+  if (!timeWait.timestamps(record) || !options.hasTimestamps) return;
+  if (((options.tsValue - timeWait.tsRecent(record)) | 0) > 0) timeWait.setTsRecent(record, options.tsValue);
 }
 
 /**

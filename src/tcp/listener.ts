@@ -27,7 +27,8 @@ export interface ListeningTcp {
 /** A port that takes connections; `close` ends that and leaves the accepted ones alone. */
 export class Listener {
   readonly port: number;
-  readonly backlog: number;
+  /** Connections that may be in SYN-RECEIVED; whoever listens may change it. */
+  backlog: number;
   /** What its connections begin with. */
   readonly connectionOptions: ConnectionOptions;
   /** Gives a new connection its user; called once the handshake is complete. */

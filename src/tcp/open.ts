@@ -9,7 +9,7 @@ import { beginPathSearch } from './path-mtu-probing.ts';
 import { beginTuning } from './receive-tuning.ts';
 import type { Segment } from './segment.ts';
 import { seqAdd } from './sequence.ts';
-import { ESTABLISHED, FIN_WAIT_1, SYN_SENT, setState } from './state.ts';
+import { ESTABLISHED, FIN_WAIT_1, SYN_RECEIVED, SYN_SENT, setState } from './state.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 import { startSlowTimer } from './timers.ts';
@@ -24,7 +24,6 @@ export function acceptSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   tcb.irs = segment.seq;
   tcb.rcvNxt = seqAdd(segment.seq, 1);
   tcb.readSeq = tcb.rcvNxt;
-  tcb.rcvAdv = seqAdd(tcb.rcvNxt, synWindowField(tcp));
   tcb.lastAckSent = tcb.rcvNxt;
   beginTuning(tcp, tcb);
   tcb.peerMssBytes = options.mss === 0 ? DEFAULT_MSS_BYTES : options.mss;
@@ -32,6 +31,8 @@ export function acceptSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   tcb.windowScaling = options.windowScale >= 0;
   if (tcb.windowScaling) tcb.sndScale = options.windowScale;
   else tcb.rcvScale = 0;
+  // What our SYN says has been said, or will be.
+  tcb.rcvAdv = seqAdd(tcb.rcvNxt, synWindowField(tcp, tcb.state === SYN_RECEIVED && options.hasTimestamps));
   tcb.timestamps = options.hasTimestamps;
   if (options.hasTimestamps) {
     tcb.tsRecent = options.tsValue;

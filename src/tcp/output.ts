@@ -107,11 +107,24 @@ function sendableBytes(tcp: Tcp, tcb: Tcb): number {
   const room = Math.min(tcb.sndWnd - flight, tcb.cwndBytes - pipeBytes(tcb));
   if (room <= 0 || isPacedBack(tcp, tcb)) return -1;
   let length = Math.min(unsent, room, largestSegment(tcp, tcb));
-  if (length === unsent) return length;
   const full = segmentBytes(tcb);
+  if (length === unsent) {
+    const rest = length % full;
+    if (rest === 0 || !isHeldBack(tcb)) return length;
+    return rest < length ? length - rest : -1;
+  }
   if (length < full) return flight === 0 && 2 * length >= tcb.maxSndWnd ? length : -1;
   length -= length % full;
   return length;
+}
+
+/**
+ * Nagle's algorithm (RFC 9293 3.7.4): less than a segment waits. Differs: like Linux in Minshall's form, only while another that
+ * was not full is unacknowledged, so that the end of a long text does not wait for its beginning.
+ */
+function isHeldBack(tcb: Tcb): boolean {
+  if (tcb.finQueued) return false;
+  return tcb.corked || (tcb.nagle && seqAfter(tcb.smallEnd, tcb.sndUna));
 }
 
 /** What of the congestion window is used, over a window of data (as Linux keeps it, is_cwnd_limited and max_packets_out). */
@@ -135,10 +148,13 @@ function outputData(tcp: Tcp, tcb: Tcb, limit: number): boolean {
   const length = outputSegment(tcp, tcb, seq, limit, finFits);
   if (length < 0) return false;
   tcb.sndNxt = segmentEndAfter(tcp, tcb, seq, length, finFits);
+  if (length % segmentBytes(tcb) !== 0) tcb.smallEnd = seqAdd(seq, length);
   tcp.ranges.append(tcb, seq, tcb.sndNxt);
   tcb.prrOutBytes += length;
   notePaced(tcp, tcb, length);
   tcb.lastSentUs = tcp.nowUs;
+  // An answer to what has just come: the next one may carry the acknowledgment, too.
+  if (tcp.nowUs - tcb.lastTextUs < tcp.settings.delayedAckUs) tcb.interactive = true;
   const isTimed = tcp.timers.isArmed(tcb.retransmitTimer) && !isPersisting(tcb);
   // The probe counts from the last transmission (RFC 8985 7.2), the time-out from the first (RFC 6298 5.1).
   if (!isTimed || tcb.timerPurpose === TIMER_TAIL_LOSS_PROBE) startRetransmitTimer(tcp, tcb);
@@ -156,11 +172,11 @@ function outputPathProbe(tcp: Tcp, tcb: Tcb, bytes: number): boolean {
   return hasLeft;
 }
 
-/** RFC 8985 7.3: the probe is a new segment if the peer has room for one, else the last one again. */
+/** RFC 8985 7.3: the probe is a new segment if the peer has room for all of it, else the last one again. */
 function outputLossProbe(tcp: Tcp, tcb: Tcb): boolean {
-  const room = Math.min(seqDistance(tcb.sndEnd, tcb.sndNxt), tcb.sndWnd - flightBytes(tcb), segmentBytes(tcb));
-  if (room <= 0) return outputTailLossProbe(tcp, tcb);
-  if (!outputData(tcp, tcb, room)) return false;
+  const length = Math.min(seqDistance(tcb.sndEnd, tcb.sndNxt), segmentBytes(tcb));
+  if (length <= 0 || tcb.sndWnd - flightBytes(tcb) < length) return outputTailLossProbe(tcp, tcb);
+  if (!outputData(tcp, tcb, length)) return false;
   probeSent(tcp, tcb, false);
   return true;
 }
@@ -213,10 +229,12 @@ function outputSyn(tcp: Tcp, tcb: Tcb): boolean {
   const isAnswer = tcb.state === SYN_RECEIVED;
   const { bytes } = tcp;
   const tcpAt = at + path.headerBytes;
-  const sack = isAnswer ? tcb.sack : tcp.settings.sack;
-  const scale = !isAnswer || tcb.windowScaling ? tcb.rcvScale : NO_WINDOW_SCALE;
+  // Opened from both sides, Linux sends its SYN's options again, whatever the peer's has.
+  const repeats = !isAnswer || (tcb.listener === null && tcp.settings.checks === 'linux');
+  const sack = repeats ? tcp.settings.sack : tcb.sack;
+  const scale = repeats ? tcp.receiveScale : tcb.windowScaling ? tcb.rcvScale : NO_WINDOW_SCALE;
   let next = writeMss(bytes, tcpAt + TCP_BYTES, connectionMss(tcp, tcb));
-  if (!isAnswer || tcb.timestamps) {
+  if (repeats || tcb.timestamps) {
     next = writeStamps(bytes, next, sack, tcp.timestamp(tcb.tsOffset), isAnswer ? tcb.tsRecent : 0);
   } else if (sack) {
     next = writeSackPermitted(bytes, next);
@@ -230,7 +248,8 @@ function outputSyn(tcp: Tcp, tcb: Tcb): boolean {
   const headerBytes = next - tcpAt;
   const flags = isAnswer ? synAckFlags(tcb) : synFlags(tcp, tcb);
   const ack = isAnswer ? seqBits(tcb.rcvNxt) : 0;
-  setTcp(bytes, tcpAt, tcb.localPort, tcb.remotePort, seqBits(tcb.iss), ack, headerBytes, flags, synWindowField(tcp));
+  const window = synWindowField(tcp, tcb.timestamps);
+  setTcp(bytes, tcpAt, tcb.localPort, tcb.remotePort, seqBits(tcb.iss), ack, headerBytes, flags, window);
   finishSegment(tcp, tcb, at, headerBytes, seqAdd(tcb.iss, 1), text);
   tcp.ip.send(path, at, PROTOCOL_TCP, headerBytes, text);
   tcp.counters.increment(SEGMENTS_SENT);

@@ -8,6 +8,10 @@ export interface TcpSettings {
   readonly receiveBufferBytes: number;
   /** The window that a connection begins with, unless the buffer is smaller; it grows with what the application reads. */
   readonly initialReceiveWindowBytes: number;
+  /** Shift of the windows we advertise (RFC 7323 2.3), 0 to 14; -1 for the least that lets the field say the whole buffer. */
+  readonly windowScale: number;
+  /** The window offered is a whole number of full segments, so that the last of a window is not cut. */
+  readonly windowInSegments: boolean;
   /**
    * Memory all connections together may hold for unread and out-of-order bytes. From three quarters on, who holds some is
    * offered no wider window; from 15 sixteenths on, there are no new connections (receive-queue.ts).
@@ -48,6 +52,11 @@ export interface TcpSettings {
   readonly maxRtoUs: number;
   /** RFC 9293 3.8.6.3: an acknowledgment may wait this long for data to ride on (at most 500 ms). */
   readonly delayedAckUs: number;
+  /**
+   * So many acknowledgments do not wait, at the beginning and after what was out of order or came twice, until data is exchanged both
+   * ways (Linux: TCP_MAX_QUICKACKS); 0: all of them may wait.
+   */
+  readonly quickAcks: number;
   /**
    * Retransmissions of a SYN before the connection is given up. Differs: RFC 9293 3.8.3 asks for three minutes;
    * like Linux, six retransmissions make 127 seconds.
@@ -116,6 +125,23 @@ export interface TcpSettings {
   readonly invalidRateLimitUs: number;
   /** Is told why the connections do what they do (trace.ts); null: nobody is, and nothing is put into words. */
   readonly trace: Trace | null;
+  /**
+   * What is done with segments that an honest peer does not send, where Linux has other answers than RFC 9293, mostly for want of a
+   * whole connection: by listeners, in SYN-RECEIVED behind them (input-syn-received.ts), and in FIN-WAIT-2 after the application has
+   * closed (input-orphan.ts).
+   */
+  readonly checks: 'rfc' | 'linux';
+  /** RFC 1337: a reset does not end TIME-WAIT (Linux: tcp_rfc1337, off). */
+  readonly timeWaitIgnoresResets: boolean;
+  /**
+   * A reset is believed, too, at the number of the peer's FIN and behind the last of what is held beyond gaps, where peers are found
+   * to send them (Linux); RFC 5961 3.2 takes RCV.NXT only.
+   */
+  readonly lenientResets: boolean;
+  /** RFC 7323 3.2: a segment without the timestamp that was agreed on is dropped (Linux takes it). */
+  readonly timestampsRequired: boolean;
+  /** RFC 7323 5.3: by how much a timestamp may be older than TS.Recent (Linux: 1). */
+  readonly timestampTolerance: number;
   /** Acknowledgments wait for data to ride on, and the FIN rides on the last of it; off: each is a segment of its own, at once. */
   readonly packetMerging: boolean;
   /** Where the device cuts super-frames it is given them; off: a frame is a segment. */
@@ -131,6 +157,8 @@ export interface TcpSettings {
 export const DEFAULT_TCP_SETTINGS: TcpSettings = {
   receiveBufferBytes: 4 * 1024 * 1024,
   initialReceiveWindowBytes: 64 * 1024,
+  windowScale: -1,
+  windowInSegments: false,
   receivePoolBytes: 64 * 1024 * 1024,
   maxOutOfOrderBytes: 4 * 1024 * 1024,
   outOfOrderPoolBytes: 32 * 1024 * 1024,
@@ -150,6 +178,7 @@ export const DEFAULT_TCP_SETTINGS: TcpSettings = {
   minRtoUs: 200_000,
   maxRtoUs: 120_000_000,
   delayedAckUs: 40_000,
+  quickAcks: 0,
   synRetries: 6,
   synAckRetries: 5,
   dataRetries: 15,
@@ -179,6 +208,11 @@ export const DEFAULT_TCP_SETTINGS: TcpSettings = {
   challengeAcksPerSecond: 1000,
   invalidRateLimitUs: 500_000,
   trace: null,
+  checks: 'rfc',
+  timeWaitIgnoresResets: true,
+  lenientResets: false,
+  timestampsRequired: true,
+  timestampTolerance: 0,
   packetMerging: true,
   superFrames: true,
   headerPrediction: true,

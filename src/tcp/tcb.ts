@@ -155,6 +155,11 @@ export class Tcb extends ConnectionFlags {
   declare fastOpen: number;
 
   // Acknowledgment to be sent.
+  /** Acknowledgments that do not wait, unless data goes both ways (`TcpSettings.quickAcks`). */
+  declare quickAcks: number;
+  declare interactive: boolean;
+  /** When text last arrived in order. */
+  declare lastTextUs: number;
   /** Out-of-order segments of this turn: each is owed an acknowledgment of its own (RFC 5681 4.2). */
   declare duplicateAcksOwed: number;
   /** When an unacceptable segment (those without text) was last answered, or challenged. */
@@ -162,10 +167,21 @@ export class Tcb extends ConnectionFlags {
 
   // What the application queued (send-queue.ts): bytes sndUna..sndEnd lie in regions, a FIN follows at sndEnd.
   declare sndEnd: Seq;
+  /** Nobody will read any more: once we have closed, more text is answered with a reset (RFC 9293 3.6.1). */
+  declare resetsOnText: boolean;
+  /** Nobody has it open any more. */
+  declare abandoned: boolean;
+  /** The state that the peer's reset has ended; CLOSED without one. */
+  declare resetState: number;
   declare regionHead: SendRegion | null;
   declare regionTail: SendRegion | null;
   /** A region at or before the one that holds sndNxt. */
   declare regionCursor: SendRegion | null;
+  /** RFC 9293 3.7.4, as a socket's TCP_NODELAY and TCP_CORK choose; a connection sends at once unless its user says so. */
+  declare nagle: boolean;
+  declare corked: boolean;
+  /** Behind the last segment that was not full. */
+  declare smallEnd: Seq;
 
   // What the application has not read (receive-queue.ts): bytes readSeq..rcvNxt.
   declare readSeq: Seq;
@@ -329,12 +345,21 @@ export class Tcb extends ConnectionFlags {
     this.dsackLeft = zero;
     this.dsackRight = zero;
     this.fastOpen = 0;
+    this.quickAcks = 0;
+    this.interactive = false;
+    this.lastTextUs = Number.NEGATIVE_INFINITY;
     this.duplicateAcksOwed = 0;
     this.lastUnacceptableUs = Number.NEGATIVE_INFINITY;
     this.sndEnd = zero;
+    this.resetsOnText = false;
+    this.abandoned = false;
+    this.resetState = CLOSED;
     this.regionHead = null;
     this.regionTail = null;
     this.regionCursor = null;
+    this.nagle = false;
+    this.corked = false;
+    this.smallEnd = zero;
     this.readSeq = zero;
     this.peerFin = zero;
     this.deliveryHead = -1;

@@ -135,7 +135,7 @@ export class Tcp implements Transport {
     this.features = stack.features;
     this.superFrames = settings.superFrames && stack.features.segmentTcp4;
     this.ranges = new SentRanges(stack.clock, this.superFrames);
-    this.receiveScale = scaleFor(settings.receiveBufferBytes);
+    this.receiveScale = settings.windowScale < 0 ? scaleFor(settings.receiveBufferBytes) : settings.windowScale;
     this.challengeBudget = settings.challengeAcksPerSecond;
     const { random } = stack;
     this.random = random;
@@ -195,14 +195,15 @@ export class Tcp implements Transport {
   /**
    * Active OPEN. `user` hears `EVENT_CONNECTED`, or `EVENT_CLOSED` with the error. Null when `maxConnections` is reached
    * or no local port is free; throws `RangeError` for a port that cannot be, and a local address that is not the stack's
-   * (default: its primary one). With `fastOpen` (RFC 7413) what is queued before the turn's output may leave with the SYN, and
-   * reach the server's application more than once.
+   * (default: its primary one). A local port is chosen unless one is given; null too when that one is taken. With `fastOpen`
+   * (RFC 7413) what is queued before the turn's output may leave with the SYN, and reach the server's application more than once.
    */
   connect(
     remoteAddress: number,
     remotePort: number,
     user: TcpUser,
     localAddress = this.local.primary,
+    chosenPort = 0,
     fastOpen = false,
   ): Tcb | null {
     if (!Number.isInteger(remotePort) || remotePort < 1 || remotePort > 65_535) {
@@ -211,7 +212,10 @@ export class Tcp implements Transport {
     if (!this.local.has(localAddress)) {
       throw new RangeError(`${formatIpv4(localAddress)} is not an address of this stack`);
     }
-    const localPort = this.choosePort(remoteAddress, remotePort, localAddress);
+    const localPort =
+      chosenPort === 0
+        ? this.choosePort(remoteAddress, remotePort, localAddress)
+        : this.freePort(remoteAddress, remotePort, localAddress, chosenPort);
     const tcb = localPort === 0 ? null : this.createConnection(remoteAddress, remotePort, localAddress, localPort);
     if (tcb === null) return null;
     tcb.user = user;
@@ -239,6 +243,11 @@ export class Tcp implements Transport {
       if (isFree && !listeners.has(port)) return port;
     }
     return 0;
+  }
+
+  /** The port that the caller has chosen, or 0 when another connection to the same end has it. */
+  private freePort(remoteAddress: number, remotePort: number, localAddress: number, port: number): number {
+    return this.table.find(remoteAddress, remotePort, localAddress, port) === NOT_FOUND ? port : 0;
   }
 
   findListener(port: number): Listener | null {
@@ -576,4 +585,7 @@ function checkSettings(settings: TcpSettings): void {
   if (!Number.isInteger(window) || window < DEFAULT_MSS_BYTES) {
     throw new RangeError(`initialReceiveWindowBytes ${window} is less than ${DEFAULT_MSS_BYTES}`);
   }
+  const scale = settings.windowScale;
+  if (!Number.isInteger(scale) || scale < -1 || scale > 14)
+    throw new RangeError(`windowScale ${scale} is not -1 to 14`);
 }

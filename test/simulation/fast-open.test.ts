@@ -417,7 +417,7 @@ simulate(
     end(expired, world);
     for (const address of [0x0a000011, 0x0a000012]) {
       const peer = new RawPeer(world, { port: 8080, address });
-      world.call(() => world.host.tcp.connect(address, 8080, new TestUser(world), undefined, true));
+      world.call(() => world.host.tcp.connect(address, 8080, new TestUser(world), undefined, 0, true));
       peer.takeAll();
       peer.send({ flags: 'SA', mss: 1400, options: option(COOKIE) });
       peer.send({ flags: 'RA' });

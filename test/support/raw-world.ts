@@ -19,7 +19,7 @@ import { ETHERNET_BYTES, ETHERTYPE_ARP, ETHERTYPE_IPV4, ethernetType, setEtherne
 import { ipv4HeaderBytes, ipv4Protocol, ipv4Target, PROTOCOL_TCP } from '../../src/wire/ipv4.ts';
 import { clearVnet } from '../../src/wire/virtio-net.ts';
 import { findLeaks } from './leaks.ts';
-import { type Crafted, type PeerOptions, patternByte, RawPeer } from './raw-peer.ts';
+import { type Crafted, type PeerOptions, patternByte, type RawLink, RawPeer } from './raw-peer.ts';
 import { TestUser } from './test-user.ts';
 
 export const SECOND = 1_000_000;
@@ -61,7 +61,7 @@ export interface Connected {
   readonly tcb: Tcb;
 }
 
-export class RawWorld {
+export class RawWorld implements RawLink {
   readonly clock = new VirtualClock();
   readonly arena = new Arena(ARENA_BYTES);
   readonly link: SimLink;
