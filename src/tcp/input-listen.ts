@@ -72,9 +72,7 @@ export function openFromSyn(tcp: Tcp, listener: Listener, segment: Segment, oldS
     return;
   }
   if (listener.halfOpen >= listener.backlog) {
-    // Who takes nobody at all will not take whom a cookie brings, either.
-    const mayAnswer = tcp.settings.synCookies && listener.backlog > 0;
-    if (!mayAnswer || !answerWithCookie(tcp, listener, segment)) tcp.drops.increment(DROP_TCP_BACKLOG);
+    if (!tcp.settings.synCookies || !answerWithCookie(tcp, listener, segment)) tcp.drops.increment(DROP_TCP_BACKLOG);
     return;
   }
   const tcb = tcp.createConnection(segment.remoteAddress, segment.remotePort, segment.localAddress, segment.localPort);
@@ -111,17 +109,18 @@ function dropForAcceptQueue(tcp: Tcp): void {
 function answerWithCookie(tcp: Tcp, listener: Listener, segment: Segment): boolean {
   const { options } = segment;
   const iss = tcp.synCookies.make(segment, tcp.nowUs);
-  const ecn = options.hasTimestamps && agreesOnEcn(tcp, segment);
+  const stamps = options.hasTimestamps && tcp.settings.timestamps;
+  const ecn = stamps && agreesOnEcn(tcp, segment);
   const flags = ecn ? TCP_SYN | TCP_ACK | TCP_ECE : TCP_SYN | TCP_ACK;
-  const window = synWindowField(tcp, options.hasTimestamps);
+  const window = synWindowField(tcp, stamps);
   if (!tcp.reply(segment, iss, seqAdd(segment.seq, 1), flags, window)) return false;
   // Without timestamps nothing else can be told, so that nothing else is agreed on.
-  const sack = options.hasTimestamps && options.sackPermitted && tcp.settings.sack;
-  if (options.hasTimestamps) {
+  const sack = stamps && options.sackPermitted && tcp.settings.sack;
+  if (stamps) {
     const offset = tcp.initialSequence.timestampOffset(segment.localAddress, segment.remoteAddress);
     tcp.replies.addTimestamps(stampWithOptions(tcp.timestamp(offset), segment, sack, ecn), options.tsValue);
   }
-  const scales = options.hasTimestamps && options.windowScale >= 0;
+  const scales = stamps && options.windowScale >= 0 && tcp.settings.windowScaling;
   tcp.replies.addSynOptions(scales ? tcp.receiveScale : NO_WINDOW_SCALE, sack);
   listener.cookiesUntilUs = tcp.nowUs + COOKIE_LIFETIME_US;
   tcp.counters.increment(SYN_COOKIES_SENT);

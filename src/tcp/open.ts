@@ -27,14 +27,15 @@ export function acceptSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   tcb.lastAckSent = tcb.rcvNxt;
   beginTuning(tcp, tcb);
   tcb.peerMssBytes = options.mss === 0 ? DEFAULT_MSS_BYTES : options.mss;
-  // RFC 7323 1.3: in force only when both SYNs carry it; we always offer ours.
-  tcb.windowScaling = options.windowScale >= 0;
+  // RFC 7323 1.3: in force only when both SYNs carry it.
+  tcb.windowScaling = options.windowScale >= 0 && tcp.settings.windowScaling;
   if (tcb.windowScaling) tcb.sndScale = options.windowScale;
   else tcb.rcvScale = 0;
+  const hasTimestamps = options.hasTimestamps && tcp.settings.timestamps;
   // What our SYN says has been said, or will be.
-  tcb.rcvAdv = seqAdd(tcb.rcvNxt, synWindowField(tcp, tcb.state === SYN_RECEIVED && options.hasTimestamps));
-  tcb.timestamps = options.hasTimestamps;
-  if (options.hasTimestamps) {
+  tcb.rcvAdv = seqAdd(tcb.rcvNxt, synWindowField(tcp, tcb.state === SYN_RECEIVED && hasTimestamps));
+  tcb.timestamps = hasTimestamps;
+  if (hasTimestamps) {
     tcb.tsRecent = options.tsValue;
     tcb.tsRecentUs = tcp.nowUs;
   }

@@ -232,9 +232,10 @@ function outputSyn(tcp: Tcp, tcb: Tcb): boolean {
   // Opened from both sides, Linux sends its SYN's options again, whatever the peer's has.
   const repeats = !isAnswer || (tcb.listener === null && tcp.settings.checks === 'linux');
   const sack = repeats ? tcp.settings.sack : tcb.sack;
-  const scale = repeats ? tcp.receiveScale : tcb.windowScaling ? tcb.rcvScale : NO_WINDOW_SCALE;
+  const scales = repeats ? tcp.settings.windowScaling : tcb.windowScaling;
+  const scale = scales ? (repeats ? tcp.receiveScale : tcb.rcvScale) : NO_WINDOW_SCALE;
   let next = writeMss(bytes, tcpAt + TCP_BYTES, connectionMss(tcp, tcb));
-  if (repeats || tcb.timestamps) {
+  if (repeats ? tcp.settings.timestamps : tcb.timestamps) {
     next = writeStamps(bytes, next, sack, tcp.timestamp(tcb.tsOffset), isAnswer ? tcb.tsRecent : 0);
   } else if (sack) {
     next = writeSackPermitted(bytes, next);

@@ -13,6 +13,13 @@ export const TCP_PROFILES = {
     // tcp_congestion_control, tcp_sack, tcp_early_retrans, tcp_frto, tcp_syncookies.
     congestion: 'cubic',
     sack: true,
+    // tcp_timestamps, tcp_window_scaling, tcp_slow_start_after_idle, tcp_ecn, tcp_mtu_probing.
+    timestamps: true,
+    windowScaling: true,
+    slowStartAfterIdle: true,
+    ecn: 'accept',
+    alternativeBackoff: false,
+    mtuProbing: 0,
     tailLossProbe: true,
     frto: true,
     synCookies: true,

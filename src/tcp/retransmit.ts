@@ -52,7 +52,8 @@ export function outputTailLossProbe(tcp: Tcp, tcb: Tcb): boolean {
   const full = segmentBytes(tcb);
   tcb.lossReason = TAIL_LOSS_PROBE;
   if (ranges.bytes(range) > full) {
-    const last = ranges.divide(tcb, range, seqAdd(ranges.end(range), -full));
+    const whole = Math.ceil(ranges.bytes(range) / full) - 1;
+    const last = ranges.divide(tcb, range, seqAdd(ranges.start(range), whole * full));
     if (last !== NO_RANGE) range = last;
   }
   if (!outputAgain(tcp, tcb, range, full)) {

@@ -35,6 +35,9 @@ export interface TcpSettings {
   readonly slowStartAfterIdle: boolean;
   /** RFC 6928: segments of the initial congestion window. */
   readonly initialWindowSegments: number;
+  /** Timestamps and window scaling (RFC 7323) are offered, and taken. */
+  readonly timestamps: boolean;
+  readonly windowScaling: boolean;
   /** Selective acknowledgment (RFC 2018) is offered, and with it RACK-TLP (RFC 8985) finds losses; off: NewReno (RFC 6582). */
   readonly sack: boolean;
   /** Tail loss probes (RFC 8985 section 7). */
@@ -169,6 +172,8 @@ export const DEFAULT_TCP_SETTINGS: TcpSettings = {
   congestion: 'cubic',
   slowStartAfterIdle: false,
   initialWindowSegments: 10,
+  timestamps: true,
+  windowScaling: true,
   sack: true,
   tailLossProbe: true,
   frto: true,

@@ -361,7 +361,7 @@ export class Tcp implements Transport {
     tcb.options = this.connectionOptions;
     tcb.rtoUs = this.settings.initialRtoUs;
     tcb.tsOffset = this.initialSequence.timestampOffset(localAddress, remoteAddress);
-    tcb.rcvScale = this.receiveScale;
+    tcb.rcvScale = this.settings.windowScaling ? this.receiveScale : 0;
     this.table.set(remoteAddress, remotePort, localAddress, localPort, tcb.index);
     return tcb;
   }

@@ -35,6 +35,14 @@ const FRAMES = 32;
 /** Far beyond every timer of a connection. */
 const EVERYTHING_OVER_US = 4000 * SECOND;
 
+/** Who is told of what the host sends. */
+export interface WirePeer {
+  /** Whether a segment of the host belongs to it. */
+  owns(ipTarget: number, tcpAt: number): boolean;
+  /** The segment, its IPv4 header at `ipAt`; valid during the call. */
+  accept(ipAt: number): void;
+}
+
 export interface RawWorldOptions {
   readonly seed?: number;
   readonly random?: Random;
@@ -84,7 +92,7 @@ export class RawWorld implements RawLink {
   private sentFrames = 0;
   private readonly sendBatch = new TransmitBatch(1);
   private readonly receiveBatch = new ReceiveBatch(1);
-  private readonly peers: RawPeer[] = [];
+  private readonly peers: WirePeer[] = [];
   private port = 20_000;
   private turnAtUs = Number.POSITIVE_INFINITY;
   private patternAt = 0;
@@ -168,12 +176,12 @@ export class RawWorld implements RawLink {
     return this.port++;
   }
 
-  attach(peer: RawPeer): void {
+  attach(peer: WirePeer): void {
     this.peers.push(peer);
   }
 
   /** Lets a peer's segments go unseen from now on. */
-  detach(peer: RawPeer): void {
+  detach(peer: WirePeer): void {
     const index = this.peers.indexOf(peer);
     if (index >= 0) this.peers.splice(index, 1);
   }
