@@ -84,6 +84,10 @@ fuzz: build-test ## Fuzz TCP and what lies below it, guided by coverage (ARGS='-
 	@$(NODE) build/test/fuzz/main.js $(ARGS)
 	@EXONET_MUTATIONS=1000000 $(BIN)/ava --timeout=30m test/simulation/hostile.test.ts
 
+.PHONY: differential
+differential: build build-test ## The same segments and calls to a Linux kernel and to exonet dut; every difference (root; ARGS='--only PAWS --all')
+	@$(NODE) build/test/differential/main.js $(ARGS)
+
 .PHONY: bench
 bench: build build-test ## Measure against nginx and node:http in network namespaces (root, nginx, wrk)
 	@$(NODE) build/bench/main.js $(ARGS)
@@ -95,6 +99,14 @@ bench-bulk: build-test ## Measure one connection at full speed over TAP, beside 
 .PHONY: bench-cold-page
 bench-cold-page: build build-test ## Measure a browser's wait for a cold page, with html-grouping and without (root)
 	@$(NODE) build/bench/cold-page.js $(ARGS)
+
+.PHONY: bench-idle
+bench-idle: build build-test ## Measure what an established connection on which nothing happens costs in memory
+	@$(NODE) build/bench/stack/idle.js $(ARGS)
+
+.PHONY: bench-stack
+bench-stack: build build-test ## Measure TCP by itself across a simulated link: segments a second, nanoseconds of each layer
+	@$(NODE) build/bench/stack/main.js $(ARGS)
 
 .PHONY: evaluation
 evaluation: build build-test ## Measure everything against its peers and write docs/evaluation.md (root; ARGS=--quick for a trial)

@@ -48,8 +48,11 @@ const DRIVER = /\/src\/driver\//;
 /** The first that fits: rooms by their files. */
 const ROOMS: readonly (readonly [room: string, path: RegExp])[] = [
   ['demultiplexer', /\/src\/downloadfilter\//],
-  ['TCP input', /\/src\/tcp\/(input|segment|connections|receive-queue|recovery|rtt|congestion)/],
-  ['TCP output', /\/src\/tcp\/(output|send-queue|window)/],
+  [
+    'TCP input',
+    /\/src\/tcp\/(input|header-prediction|segment|connections|receive-|acknowledgment|sack-|sent-|rack|prr|recovery|rtt|congestion)/,
+  ],
+  ['TCP output', /\/src\/tcp\/(output|build|retransmit|send-|window)/],
   ['TCP, the rest', /\/src\/tcp\//],
   ['library OS', /\/src\/libos\//],
   ['exokernel', /\/src\/(exokernel|host)\//],

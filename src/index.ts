@@ -32,11 +32,13 @@ export {
   readableBytes,
   readableLength,
   send,
+  sendBufferBytes,
   setCongestionControl,
   takeEvents,
 } from './tcp/calls.ts';
 export { type LimitedBy, type TcpInfo, tcpInfo } from './tcp/info.ts';
 export type { Listener } from './tcp/listener.ts';
+export { TCP_PROFILES, type TcpProfileName } from './tcp/profiles.ts';
 export { DEFAULT_TCP_SETTINGS, type TcpSettings } from './tcp/settings.ts';
 export {
   type ConnectionError,

@@ -6,6 +6,7 @@ import { inlineAcrossLayers } from '../runtime/engine.ts';
 import { UsageError, usageSentence } from './arguments.ts';
 import { CHEETAH_SUMMARY, cheetah } from './cheetah.ts';
 import { DEMO_SUMMARY, demo } from './demo.ts';
+import { DUT_SUMMARY, dut } from './dut.ts';
 import { FORWARD_SUMMARY, forward } from './forward.ts';
 import { WEBSWAMP_SUMMARY, webswamp } from './webswamp.ts';
 
@@ -23,6 +24,7 @@ const COMMANDS = new Map<string, Command>([
   ['webswamp', { summary: WEBSWAMP_SUMMARY, run: webswamp }],
   ['demo', { summary: DEMO_SUMMARY, run: demo }],
   ['forward', { summary: FORWARD_SUMMARY, run: forward }],
+  ['dut', { summary: DUT_SUMMARY, run: dut }],
 ]);
 
 function help(): string {

@@ -5,6 +5,7 @@ import type { RequestOptions } from '../servers/webswamp/request.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { parseIpv4 } from '../wire/address.ts';
 import { NETWORK_ARGUMENTS, parseWithOperands, readInteger, UsageError } from './arguments.ts';
+import { traceSettings } from './trace.ts';
 
 const ARGUMENTS = {
   ...NETWORK_ARGUMENTS,
@@ -29,6 +30,7 @@ const ARGUMENTS = {
   'no-reuse': { type: 'boolean' },
   'no-single-filter': { type: 'boolean' },
   'no-polling': { type: 'boolean' },
+  trace: { type: 'boolean' },
   sockets: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
@@ -41,6 +43,7 @@ const STACK_OPTIONS = [
   'no-checksum',
   'no-single-filter',
   'no-polling',
+  'trace',
 ] as const;
 
 type Values = ReturnType<typeof parseWithOperands<typeof ARGUMENTS>>['values'];
@@ -94,6 +97,7 @@ export function readChoice(args: readonly string[]): Choice | undefined {
       verifyChecksums: values['no-checksum'] !== true,
       reuseRecords: values['no-reuse'] !== true,
       maxConnections: plan.connections + SPARE_CONNECTIONS,
+      ...traceSettings(values.trace),
     },
     polls: values['no-polling'] !== true,
     sources: values.sources,

@@ -15,7 +15,14 @@ import { int32At } from '../runtime/words.ts';
 import type { Bytes } from '../wire/bytes.ts';
 import { ETHERNET_BYTES } from '../wire/ethernet.ts';
 import { completeChecksum } from '../wire/partial-checksum.ts';
-import { clearVnet, VNET_BYTES } from '../wire/virtio-net.ts';
+import {
+  clearVnet,
+  VNET_BYTES,
+  VNET_GSO_NONE,
+  vnetGsoBytes,
+  vnetGsoType,
+  vnetHeaderBytes,
+} from '../wire/virtio-net.ts';
 import type { Device, DeviceCounters, DeviceError, DeviceFeatures, ReceiveBatch, TransmitBatch } from './device.ts';
 import { createDeviceCounters, TRANSMIT_WORDS } from './device.ts';
 import type { FaultRates } from './faults.ts';
@@ -79,6 +86,8 @@ export interface WireCounters {
   queueDrops: number;
   /** Dropped because the pool of buffers was empty. */
   poolDrops: number;
+  /** Packets, or segments of a super-frame, beyond the wire's MTU: dropped, and nobody is told. */
+  tooLong: number;
   /** Dropped because the receiving device's inbox was full, or the device closed. */
   inboxDrops: number;
 }
@@ -89,6 +98,8 @@ export interface SimLink {
   readonly counters: Readonly<Record<SimDirection, WireCounters>>;
   /** The dice, whose rates may be changed while the link runs. */
   readonly faults: Readonly<Record<SimDirection, Faults>>;
+  /** From now on IP packets longer than this vanish, in both directions or one: a path with a smaller MTU that tells nobody. */
+  setMtu(mtuBytes: number, direction?: SimDirection): void;
   /** Changes the rate of one direction; what is queued already leaves as it would have. */
   setRate(direction: SimDirection, bitsPerSecond: number): void;
   /** Bytes of buffers that hold frames on their way or in an inbox: 0 when nothing has leaked. */
@@ -118,6 +129,10 @@ export function createSimLink(options: SimLinkOptions): SimLink {
     b,
     counters: { aToB: aToB.counters, bToA: bToA.counters },
     faults: { aToB: aToB.faults, bToA: bToA.faults },
+    setMtu: (mtuBytes, direction) => {
+      if (direction !== 'bToA') aToB.mtuBytes = mtuBytes;
+      if (direction !== 'aToB') bToA.mtuBytes = mtuBytes;
+    },
     setRate: (direction, bitsPerSecond) => (direction === 'aToB' ? aToB : bToA).setRate(bitsPerSecond),
     inFlightBytes: () => pool.inUseBytes,
   };
@@ -135,6 +150,8 @@ class Wire {
   private readonly queue: DepartureQueue;
   private readonly observe: FrameObserver | null;
   private readonly deliver: (flight: Flight) => void;
+  /** Longer packets are dropped. */
+  mtuBytes = Number.POSITIVE_INFINITY;
   /** When the last bit put onto the wire so far has left; not an integer. */
   private busyUntilUs = 0;
 
@@ -175,6 +192,10 @@ class Wire {
     const length = gatheredBytes(words, word);
     const nowUs = this.clock.nowUs();
     counters.offered++;
+    if (packetBytes(bytes, int32At(words, word), length) > this.mtuBytes) {
+      counters.tooLong++;
+      return;
+    }
     if (!this.queue.hasRoom(length, nowUs)) {
       counters.queueDrops++;
       return;
@@ -424,6 +445,12 @@ class DescriptorRing {
   }
 }
 
+/** The longest packet that a frame of `length` bytes is or will be cut into. */
+function packetBytes(bytes: Bytes, at: number, length: number): number {
+  if (vnetGsoType(bytes, at) === VNET_GSO_NONE) return length - ETHERNET_BYTES;
+  return Math.min(length, vnetHeaderBytes(bytes, at) + vnetGsoBytes(bytes, at)) - ETHERNET_BYTES;
+}
+
 /** Copies a frame, virtio header first, from where its descriptor says into one piece. */
 function gather(bytes: Bytes, words: Int32Array, word: number, flight: Flight): void {
   const at = int32At(words, word);
@@ -457,6 +484,7 @@ function createWireCounters(): WireCounters {
     corrupted: 0,
     queueDrops: 0,
     poolDrops: 0,
+    tooLong: 0,
     inboxDrops: 0,
   };
 }

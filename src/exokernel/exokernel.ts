@@ -32,6 +32,8 @@ export interface ExokernelOptions {
   readonly log?: Log;
   /** Frames that the device is asked for at a time (64). */
   readonly receiveBatch?: number;
+  /** Batches of a turn (default 4). */
+  readonly receiveBatches?: number;
   /** Receive slots to begin with (256); environments that may hold more bring theirs. */
   readonly slots?: number;
 }
@@ -84,6 +86,7 @@ export class Exokernel {
   private more = false;
   /** Frames were received ahead of the turn. */
   private looked = false;
+  private readonly batches: number;
 
   constructor(options: ExokernelOptions) {
     this.arena = options.arena;
@@ -98,6 +101,7 @@ export class Exokernel {
     this.slots = new SlotPool(options.arena, options.device.slotBytes, options.device.slots);
     this.slots.growTo(Math.max(slots, receiveBatch));
     this.batch = new ReceiveBatch(receiveBatch);
+    this.batches = options.receiveBatches ?? MAX_BATCHES;
     this.lendsSlots = options.device.slots === null;
     if (this.lendsSlots) for (let i = 0; i < receiveBatch; i++) this.batch.at[i] = this.slots.take();
     this.transmitter = new Transmitter(options.device, this.bytes);
@@ -194,9 +198,9 @@ export class Exokernel {
     this.log.debug({ environment: environment.name, ...environment.counters.snapshot() }, 'environment closed');
   }
 
-  /** Receives what is waiting, up to `MAX_BATCHES` batches; whether there may be more. */
+  /** Receives what is waiting, up to so many batches; whether there may be more. */
   private receive(): boolean {
-    for (let batches = 0; batches < MAX_BATCHES; batches++) {
+    for (let batches = 0; batches < this.batches; batches++) {
       const count = this.device.receive(this.batch);
       this.counters.add(EXOKERNEL_FRAMES_IN, count);
       for (let i = 0; i < count; i++) this.demultiplex(i);

@@ -25,6 +25,8 @@ export interface HostOptions extends StackAddresses {
   readonly tcpSettings?: Partial<TcpSettings> | undefined;
   /** How long a busy host looks for frames before it sleeps, microseconds (default 100); 0: it always sleeps. */
   readonly pollUs?: number | undefined;
+  /** Frames that a turn receives at most; with 1, each is answered by itself, as if it had come alone (default: what is waiting). */
+  readonly framesPerTurn?: number | undefined;
   /** How long before a deadline it stays awake to meet it, microseconds (default 0). */
   readonly beforeDeadlineUs?: number | undefined;
 }
@@ -48,7 +50,9 @@ export class Host {
     const { arena, device, clock, log } = options;
     this.arena = arena;
     this.device = device;
-    this.kernel = new Exokernel({ arena, device, clock, log });
+    const { framesPerTurn } = options;
+    const batches = framesPerTurn === undefined ? {} : { receiveBatch: framesPerTurn, receiveBatches: 1 };
+    this.kernel = new Exokernel({ arena, device, clock, log, ...batches });
     this.stack = new Stack({
       ...options,
       kernel: this.kernel,

@@ -9,6 +9,7 @@ import { type Clock, MonotonicClock } from '../runtime/clock.ts';
 import { createLog, type Log } from '../runtime/log.ts';
 import { SystemRandom } from '../runtime/random.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
+import { type Trace, traceLines } from '../tcp/trace.ts';
 import { Host } from './host.ts';
 import { addressesOf, type NetworkOptions, type OpenOptions, readOptions } from './options.ts';
 
@@ -35,14 +36,20 @@ export function openHost(name: string, openOptions: OpenOptions = {}, tcpSetting
       random: new SystemRandom(),
       log,
       ...addressesOf(options),
-      tcpSettings,
+      tcpSettings: options.logLevel === 'trace' ? { trace: traceToLog(log), ...tcpSettings } : tcpSettings,
       pollUs: openOptions.pollUs,
+      framesPerTurn: openOptions.framesPerTurn,
       beforeDeadlineUs: openOptions.beforeDeadlineUs,
     });
   } catch (error) {
     opened.close();
     throw error;
   }
+}
+
+/** TCP's decisions as lines of the log. */
+function traceToLog(log: Log): Trace {
+  return traceLines((line) => log.trace({ decision: line }, 'tcp has decided'));
 }
 
 /** The device with a capture file behind it, if one is asked for. */

@@ -54,6 +54,8 @@ export interface OpenOptions {
   readonly logLevel?: string | undefined;
   /** How long a busy host looks for frames before it sleeps, microseconds (default 100); 0: it always sleeps. */
   readonly pollUs?: number | undefined;
+  /** Frames that a turn receives at most; with 1, each is answered by itself (default: what is waiting). */
+  readonly framesPerTurn?: number | undefined;
   /** How long before a deadline the host stays awake to meet it, microseconds (default 0). */
   readonly beforeDeadlineUs?: number | undefined;
 }

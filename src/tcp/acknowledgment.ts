@@ -5,6 +5,7 @@
 import { int32At } from '../runtime/words.ts';
 import { SACK_BLOCKS_IGNORED } from './counters.ts';
 import { noteRangeDelivered } from './delivery-rate.ts';
+import { noteDeliveryAfterTimeout } from './path-mtu-probing.ts';
 import { flightBytes } from './pipe.ts';
 import { noteDelivered } from './rack.ts';
 import type { Segment } from './segment.ts';
@@ -63,6 +64,7 @@ function advance(tcp: Tcp, tcb: Tcb, ack: Seq): void {
 function deliver(tcp: Tcp, tcb: Tcb, range: number, end: Seq): void {
   const { ranges, acknowledgment } = tcp;
   acknowledgment.deliveredBytes += seqDistance(end, ranges.start(range));
+  if (tcb.retries > 0) noteDeliveryAfterTimeout(tcp, tcb, range);
   if (!ranges.wasRetransmitted(range)) {
     if (acknowledgment.rttUs < 0) acknowledgment.rttUs = tcp.nowUs - ranges.sentUs(range);
     if (seqBeforeOrAt(end, tcb.recover)) acknowledgment.originalDelivered = true;

@@ -100,16 +100,10 @@ export function outputSegment(tcp: Tcp, tcb: Tcb, seq: Seq, limit: number, finAl
   const tcpAt = at + path.headerBytes;
   const fullBytes = segmentBytes(tcb);
   const headerBytes = writeHeader(tcp, tcb, tcpAt, seq, flags);
-  if (offload) {
-    offloadChecksum(tcp, at, path.headerBytes, path.pseudoSum, headerBytes + length);
-    if (length > fullBytes) {
-      setVnetGso(tcp.bytes, at, VNET_GSO_TCPV4, path.headerBytes + headerBytes, fullBytes);
-      tcp.counters.increment(SUPER_FRAMES_SENT);
-    }
-  } else {
-    const payload = length === 0 ? 0 : sumRegions(tcp.bytes, tcb, seq, length);
-    tcp.counters.add(PAYLOAD_BYTES_SUMMED, Math.floor(payload / 0x10000));
-    fillChecksum(tcp, tcpAt, headerBytes, addSums(path.pseudoSum + headerBytes + length, payload & 0xffff));
+  finishSegment(tcp, tcb, at, headerBytes, seq, length);
+  if (offload && length > fullBytes) {
+    setVnetGso(tcp.bytes, at, VNET_GSO_TCPV4, path.headerBytes + headerBytes, fullBytes);
+    tcp.counters.increment(SUPER_FRAMES_SENT);
   }
   tcp.ip.send(path, at, PROTOCOL_TCP, headerBytes, length, tos);
   tcp.counters.increment(SEGMENTS_SENT);
@@ -155,6 +149,7 @@ function writeHeader(tcp: Tcp, tcb: Tcb, tcpAt: number, seq: Seq, flags: number)
   if (tcb.timestamps) next = writeTimestamps(tcp.bytes, next, tcp.timestamp(tcb.tsOffset), tcb.tsRecent);
   if (next - tcpAt < headerBytes) writeSack(tcp, tcb, next);
   tcb.lastAckSent = tcb.rcvNxt;
+  if (tcb.quickAcks > 0 && (tcb.ackNow || tcb.ackDelayed)) tcb.quickAcks--;
   tcb.ackNow = false;
   if (tcb.ackDelayed) {
     tcb.ackDelayed = false;
@@ -169,6 +164,20 @@ function writeSack(tcp: Tcp, tcb: Tcb, at: number): void {
   collectSackBlocks(tcb, blocks);
   writeSackBlocks(tcp.bytes, at, blocks.left, blocks.right, blocks.count);
   tcb.dsackOwed = false;
+}
+
+/** The checksum of a segment with `length` bytes of the queue, from `seq` on: left to the device where it can. */
+export function finishSegment(tcp: Tcp, tcb: Tcb, at: number, headerBytes: number, seq: Seq, length: number): void {
+  const { path } = tcb;
+  if (path === null) return;
+  if (tcp.features.transmitChecksum) {
+    offloadChecksum(tcp, at, path.headerBytes, path.pseudoSum, headerBytes + length);
+    return;
+  }
+  const payload = length === 0 ? 0 : sumRegions(tcp.bytes, tcb, seq, length);
+  tcp.counters.add(PAYLOAD_BYTES_SUMMED, Math.floor(payload / 0x10000));
+  const sum = addSums(path.pseudoSum + headerBytes + length, payload & 0xffff);
+  fillChecksum(tcp, at + path.headerBytes, headerBytes, sum);
 }
 
 /** The checksum of a segment without text: left to the device where it can. */

@@ -5,11 +5,26 @@
  */
 
 import { CONGESTION_CONTROLS, type CongestionControlName } from './congestion/controls.ts';
+import { type ConnectionChoice, chooseOptions } from './connection-options.ts';
+import { limitToPath } from './mss.ts';
 import { unreadBytes } from './receive-queue.ts';
+import { noteRead } from './receive-tuning.ts';
 import { enqueueRegion } from './send-queue.ts';
+import { noteQueued, sendLowWater } from './send-tuning.ts';
 import { seqDistance } from './sequence.ts';
-import { CLOSE_WAIT, CLOSED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, maySend, SYN_SENT, setState } from './state.ts';
-import type { RegionOwner, Tcb } from './tcb.ts';
+import {
+  CLOSE_WAIT,
+  CLOSED,
+  ESTABLISHED,
+  FIN_WAIT_1,
+  FIN_WAIT_2,
+  LAST_ACK,
+  maySend,
+  SYN_SENT,
+  setState,
+} from './state.ts';
+import type { RegionOwner, Tcb, TcpUser } from './tcb.ts';
+import type { Tcp } from './tcp.ts';
 import { startSlowTimer } from './timers.ts';
 import { windowUpdateDue } from './window.ts';
 
@@ -45,6 +60,7 @@ export function consume(connection: Tcb, count: number): void {
   const { tcp } = connection;
   tcp.receiveQueues.consume(connection, count);
   connection.consumedBytes += count;
+  noteRead(tcp, connection);
   if (connection.lingering) {
     if (unreadBytes(connection) === 0) tcp.finishLingering(connection);
   } else if (windowUpdateDue(tcp, connection)) {
@@ -79,8 +95,29 @@ export function send(
   if (queuedBytes(connection) + length > MAX_QUEUED_BYTES)
     throw new RangeError(`more than ${MAX_QUEUED_BYTES} bytes queued`);
   enqueueRegion(tcp.regions, connection, at, length, owner, token, grid);
-  if (queuedBytes(connection) > tcp.settings.sendLowWaterBytes) connection.writableWanted = true;
+  noteQueued(tcp, connection, queuedBytes(connection));
   tcp.wantOutput(connection);
+}
+
+/**
+ * OPEN with the first text (RFC 7413): to a server whose Fast Open cookie we have, it leaves with the SYN; otherwise the SYN asks
+ * for a cookie, and the text follows the handshake. The server's application may see it more than once. Otherwise as
+ * `Tcp.connect` and `send`; null, with the region released, when no connection could be made.
+ */
+export function connectAndSend(
+  tcp: Tcp,
+  remoteAddress: number,
+  remotePort: number,
+  user: TcpUser,
+  at: number,
+  length: number,
+  owner: RegionOwner | null,
+  token: number,
+): Tcb | null {
+  const connection = tcp.connect(remoteAddress, remotePort, user, tcp.local.primary, 0, true);
+  if (connection !== null) send(connection, at, length, owner, token);
+  else if (owner !== null) owner.release(token);
+  return connection;
 }
 
 /** Bytes queued that the peer has not acknowledged. */
@@ -88,6 +125,11 @@ export function queuedBytes(connection: Tcb): number {
   const bytes = seqDistance(connection.sndEnd, connection.sndUna);
   // Our SYN, while it is not acknowledged, takes a number too; our FIN stands behind what is queued.
   return Math.max(0, connection.sndUna === connection.iss ? bytes - 1 : bytes);
+}
+
+/** How many queued bytes keep the connection busy now; it follows the congestion window. More only waits here. */
+export function sendBufferBytes(connection: Tcb): number {
+  return sendLowWater(connection.tcp, connection);
 }
 
 /** CLOSE of the sending half: a FIN follows what is queued; the application goes on reading. */
@@ -134,6 +176,22 @@ export function setCongestionControl(connection: Tcb, name: string): void {
   connection.sendQuantumBytes = 0;
   connection.congestion = CONGESTION_CONTROLS[name as CongestionControlName];
   connection.congestion.begin(connection.tcp, connection);
+}
+
+/**
+ * Chooses keep-alive, user timeout or segment size of one connection; what is left out stays as it is. A clamp of the segment size
+ * is told to the peer if it comes before the SYN has left. Throws `RangeError` for what cannot be.
+ */
+export function setConnectionOptions(connection: Tcb, choice: ConnectionChoice): void {
+  connection.options = chooseOptions(connection.options, choice);
+  if (connection.state < ESTABLISHED) return;
+  if (choice.maxSegmentBytes !== undefined) limitToPath(connection);
+  if (choice.keepAliveIdleUs === undefined) return;
+  const { tcp } = connection;
+  // The call may come from outside a turn, long after the last one.
+  tcp.clock.look();
+  connection.keepAliveProbesSent = 0;
+  startSlowTimer(tcp, connection);
 }
 
 /** ABORT: a reset for the peer; everything queued is released. `EVENT_CLOSED` follows with ECONNABORTED. */

@@ -18,6 +18,7 @@ const NAMES = [
   'resetsReceived',
   'challengeAcks',
   'repliesDropped',
+  'invalidNotAnswered',
   'activeOpens',
   'passiveOpens',
   'established',
@@ -38,8 +39,30 @@ const NAMES = [
   'synCookiesSent',
   'synCookiesAccepted',
   'synCookiesRefused',
+  'userTimeoutsAdopted',
+  'mtuBlackHoles',
+  'mtuBlackHolesDenied',
+  'mtuProbesSent',
+  'mtuProbesArrived',
+  'mtuProbesLost',
+  'fastOpensAccepted',
+  'fastOpensRefused',
+  'fastOpensOverflowed',
+  'fastOpenCookiesSent',
+  'fastOpenCookiesReceived',
+  'fastOpenTextAcknowledged',
+  'fastOpenTextIgnored',
+  'fastOpensSuspended',
+  'fastOpenBlackHoles',
   'congestionMarks',
   'congestionEchoes',
+  'outOfOrderRefused',
+  'outOfOrderShed',
+  'windowsHeldBack',
+  'synsRefusedForMemory',
+  'acceptQueueFull',
+  'receiveWindowsGrown',
+  'segmentsPredicted',
 ] as const;
 
 export type TcpCounterName = (typeof NAMES)[number];
@@ -94,6 +117,40 @@ export const SACK_BLOCKS_IGNORED = NAMES.indexOf('sackBlocksIgnored');
 export const SYN_COOKIES_SENT = NAMES.indexOf('synCookiesSent');
 export const SYN_COOKIES_ACCEPTED = NAMES.indexOf('synCookiesAccepted');
 export const SYN_COOKIES_REFUSED = NAMES.indexOf('synCookiesRefused');
+/** Times that segments were made smaller because long ones vanished (RFC 4821 section 7.7), and that nothing had arrived at all. */
+export const MTU_BLACK_HOLES = NAMES.indexOf('mtuBlackHoles');
+export const MTU_BLACK_HOLES_DENIED = NAMES.indexOf('mtuBlackHolesDenied');
+/** Probes of the path's MTU, and what became of them. */
+export const MTU_PROBES_SENT = NAMES.indexOf('mtuProbesSent');
+export const MTU_PROBES_ARRIVED = NAMES.indexOf('mtuProbesArrived');
+export const MTU_PROBES_LOST = NAMES.indexOf('mtuProbesLost');
+/** Fast Open as a server: connections taken before their handshake, cookies that were not ours, SYNs while too many waited, cookies given. */
+export const FAST_OPENS_ACCEPTED = NAMES.indexOf('fastOpensAccepted');
+export const FAST_OPENS_REFUSED = NAMES.indexOf('fastOpensRefused');
+export const FAST_OPENS_OVERFLOWED = NAMES.indexOf('fastOpensOverflowed');
+export const FAST_OPEN_COOKIES_SENT = NAMES.indexOf('fastOpenCookiesSent');
+/** As a client: cookies received, text on a SYN that was acknowledged with it or was not, SYNs without because of failures before, and those. */
+export const FAST_OPEN_COOKIES_RECEIVED = NAMES.indexOf('fastOpenCookiesReceived');
+export const FAST_OPEN_TEXT_ACKNOWLEDGED = NAMES.indexOf('fastOpenTextAcknowledged');
+export const FAST_OPEN_TEXT_IGNORED = NAMES.indexOf('fastOpenTextIgnored');
+export const FAST_OPENS_SUSPENDED = NAMES.indexOf('fastOpensSuspended');
+export const FAST_OPEN_BLACK_HOLES = NAMES.indexOf('fastOpenBlackHoles');
+/** User timeouts taken over from peers (RFC 5482). */
+export const USER_TIMEOUTS_ADOPTED = NAMES.indexOf('userTimeoutsAdopted');
+/** Segments that were not acceptable and got no answer, because one of the connection's had just had one. */
+export const INVALID_NOT_ANSWERED = NAMES.indexOf('invalidNotAnswered');
 /** Segments that arrived marked for congestion; acknowledgments that told us of marks on ours (RFC 3168). */
 export const CONGESTION_MARKS = NAMES.indexOf('congestionMarks');
 export const CONGESTION_ECHOES = NAMES.indexOf('congestionEchoes');
+/** Segments beyond a gap that a limit kept from being held; connections that gave up what they held, for others. */
+export const OUT_OF_ORDER_REFUSED = NAMES.indexOf('outOfOrderRefused');
+export const OUT_OF_ORDER_SHED = NAMES.indexOf('outOfOrderShed');
+/** Segments that offered no wider window because memory is short; SYNs dropped because it has run out. */
+export const WINDOWS_HELD_BACK = NAMES.indexOf('windowsHeldBack');
+export const SYNS_REFUSED_FOR_MEMORY = NAMES.indexOf('synsRefusedForMemory');
+/** SYNs and last acknowledgments of handshakes dropped because the application takes no more connections now. */
+export const ACCEPT_QUEUE_FULL = NAMES.indexOf('acceptQueueFull');
+/** Times that a receive window grew with what was read (receive-tuning.ts). */
+export const RECEIVE_WINDOWS_GROWN = NAMES.indexOf('receiveWindowsGrown');
+/** Segments that took the short way (header-prediction.ts). */
+export const SEGMENTS_PREDICTED = NAMES.indexOf('segmentsPredicted');

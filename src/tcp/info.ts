@@ -1,6 +1,9 @@
 /** What a connection is doing, for people and programs that watch it: STATUS (RFC 9293 section 3.9.1.5) and more. */
+import { announcedMss } from './mss.ts';
 import { flightBytes, heldBytes, pipeBytes } from './pipe.ts';
 import { unreadBytes } from './receive-queue.ts';
+import { isPersisting } from './retransmission-timer.ts';
+import { NO_RANGE } from './sent-ranges.ts';
 import { seqDistance } from './sequence.ts';
 import { ESTABLISHED, STATE_NAMES } from './state.ts';
 import type { Tcb } from './tcb.ts';
@@ -18,9 +21,13 @@ export interface TcpInfo {
   readonly sack: boolean;
   readonly ecn: boolean;
   readonly timestamps: boolean;
+  readonly windowScaling: boolean;
   readonly sendScale: number;
   readonly receiveScale: number;
   readonly mssBytes: number;
+  /** What we have announced, and the largest segment that the peer has sent so far. */
+  readonly announcedMssBytes: number;
+  readonly peerSegmentBytes: number;
   readonly pathMtuBytes: number;
   /** Microseconds; 0 before anything was measured. */
   readonly srttUs: number;
@@ -38,12 +45,23 @@ export interface TcpInfo {
   readonly lostBytes: number;
   readonly retransmittedBytes: number;
   readonly pipeBytes: number;
+  /** The same in segments, as far as what left together is not one record. */
+  readonly flightSegments: number;
+  readonly sackedSegments: number;
+  readonly lostSegments: number;
+  readonly retransmittedSegments: number;
   /** Queued by the application and not sent for the first time. */
   readonly unsentBytes: number;
   /** Arrived and not read. */
   readonly unreadBytes: number;
   /** Retransmission time-outs since the peer last acknowledged something. */
   readonly retries: number;
+  /** Probes of a closed window, and of an idle connection, that the peer has not answered. */
+  readonly windowProbes: number;
+  readonly keepAliveProbes: number;
+  /** Microseconds since something with a sequence number of its own was sent, and since anything was received. */
+  readonly sinceSentUs: number;
+  readonly sinceReceivedUs: number;
   /** Segments sent again, ever. */
   readonly retransmissions: number;
   /** The network was seen to reorder. */
@@ -58,10 +76,12 @@ export interface TcpInfo {
   readonly limitedBy: LimitedBy;
 }
 
-const RECOVERY_NAMES = ['open', 'disorder', 'cwr', 'recovery', 'loss'] as const;
+/** In the order of `recoveryState`. */
+export const RECOVERY_NAMES: readonly string[] = ['open', 'disorder', 'cwr', 'recovery', 'loss'];
 
 /** A snapshot; every call makes a new object. */
 export function tcpInfo(connection: Tcb): TcpInfo {
+  const { tcp } = connection;
   const unsent = connection.state < ESTABLISHED ? 0 : Math.max(0, seqDistance(connection.sndEnd, connection.sndNxt));
   return {
     state: STATE_NAMES[connection.state] ?? '',
@@ -70,9 +90,12 @@ export function tcpInfo(connection: Tcb): TcpInfo {
     sack: connection.sack,
     ecn: connection.ecn,
     timestamps: connection.timestamps,
+    windowScaling: connection.windowScaling,
     sendScale: connection.sndScale,
     receiveScale: connection.rcvScale,
     mssBytes: connection.mssBytes,
+    announcedMssBytes: announcedMss(tcp),
+    peerSegmentBytes: connection.peerSegmentBytes,
     pathMtuBytes: connection.path?.mtuBytes ?? 0,
     srttUs: connection.srttUs,
     rttvarUs: connection.rttvarUs,
@@ -87,9 +110,14 @@ export function tcpInfo(connection: Tcb): TcpInfo {
     lostBytes: connection.lostBytes,
     retransmittedBytes: connection.retransmittedBytes,
     pipeBytes: pipeBytes(connection),
+    ...countSegments(connection),
     unsentBytes: unsent,
     unreadBytes: unreadBytes(connection),
     retries: connection.retries,
+    windowProbes: isPersisting(connection) ? connection.persistShift : 0,
+    keepAliveProbes: connection.keepAliveProbesSent,
+    sinceSentUs: Math.max(0, tcp.nowUs - connection.lastSentUs),
+    sinceReceivedUs: Math.max(0, tcp.nowUs - connection.lastReceivedUs),
     retransmissions: connection.retransmissions,
     reordered: connection.reordered,
     deliveredBytes: connection.deliveredBytes,
@@ -99,6 +127,26 @@ export function tcpInfo(connection: Tcb): TcpInfo {
     pacingBytesPerSecond: connection.pacingBytesPerSecond,
     limitedBy: limitOf(connection, unsent),
   };
+}
+
+/** The ranges in flight, cut into full segments. */
+function countSegments(connection: Tcb): {
+  flightSegments: number;
+  sackedSegments: number;
+  lostSegments: number;
+  retransmittedSegments: number;
+} {
+  const { ranges } = connection.tcp;
+  const mssBytes = Math.max(1, connection.mssBytes);
+  const counts = { flightSegments: 0, sackedSegments: 0, lostSegments: 0, retransmittedSegments: 0 };
+  for (let range = connection.sentHead; range !== NO_RANGE; range = ranges.next(range)) {
+    const segments = Math.ceil(ranges.bytes(range) / mssBytes);
+    counts.flightSegments += segments;
+    if (ranges.isSacked(range)) counts.sackedSegments += segments;
+    else if (ranges.isLost(range)) counts.lostSegments += segments;
+    if (ranges.isInFlightAgain(range)) counts.retransmittedSegments += segments;
+  }
+  return counts;
 }
 
 function limitOf(connection: Tcb, unsent: number): LimitedBy {

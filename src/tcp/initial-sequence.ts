@@ -45,5 +45,6 @@ export function setIss(tcb: Tcb, iss: Seq): void {
   tcb.sndNxt = iss;
   tcb.recover = iss;
   tcb.rttSeq = iss;
+  tcb.smallEnd = iss;
   tcb.sndEnd = seqAdd(iss, 1);
 }

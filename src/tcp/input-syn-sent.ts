@@ -2,13 +2,14 @@
 import { DROP_TCP_ACK, DROP_TCP_FLAGS } from '../wire/drop-reasons.ts';
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
 import { RESETS_RECEIVED } from './counters.ts';
+import { fastOpenAnswered, releaseSynText } from './fast-open-client.ts';
 import { processText } from './input-synchronized.ts';
 import { acceptSyn, establish } from './open.ts';
 import { stopRetransmitTimer } from './retransmission-timer.ts';
 import { sampleFromSyn } from './rtt.ts';
 import type { Segment } from './segment.ts';
 import { seqAdd, seqAfter, seqBeforeOrAt, toSeq } from './sequence.ts';
-import { SYN_RECEIVED, setState } from './state.ts';
+import { SYN_RECEIVED, SYN_SENT, setState } from './state.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 
@@ -20,7 +21,7 @@ export function synSentArrives(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   // First, the ACK bit: it must cover our SYN and nothing we have not sent.
   if ((flags & TCP_ACK) !== 0 && (seqBeforeOrAt(segment.ack, tcb.iss) || seqAfter(segment.ack, tcb.sndNxt))) {
     tcp.drops.increment(DROP_TCP_ACK);
-    if ((flags & TCP_RST) === 0) refuseAck(tcp, tcb, segment);
+    refuseAck(tcp, tcb, segment);
     return;
   }
   // Second, the RST bit.
@@ -30,6 +31,7 @@ export function synSentArrives(tcp: Tcp, tcb: Tcb, segment: Segment): void {
       return;
     }
     tcp.counters.increment(RESETS_RECEIVED);
+    tcb.resetState = SYN_SENT;
     tcp.finish(tcb, 'ECONNREFUSED');
     return;
   }
@@ -46,9 +48,11 @@ export function synSentArrives(tcp: Tcp, tcb: Tcb, segment: Segment): void {
     tcp.wantOutput(tcb);
     return;
   }
+  if (tcb.fastOpen !== 0) fastOpenAnswered(tcp, tcb, segment);
   tcb.sndUna = segment.ack;
   tcb.sndNxt = segment.ack;
   tcb.sndWl2 = segment.ack;
+  releaseSynText(tcp, tcb);
   sampleFromSyn(tcp, tcb, segment);
   stopRetransmitTimer(tcp, tcb);
   tcb.ackNow = true;
@@ -67,8 +71,9 @@ export function synSentArrives(tcp: Tcp, tcb: Tcb, segment: Segment): void {
  */
 function refuseAck(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   const isFirst = tcb.lastUnacceptableUs === Number.NEGATIVE_INFINITY;
-  if (!isFirst && !tcp.takeChallenge()) return;
-  tcp.reply(segment, segment.ack, toSeq(0), TCP_RST, 0);
+  // A reset is no answer to a reset; but what it was for may have been our SYN, and gone.
+  const isReset = (segment.flags & TCP_RST) !== 0;
+  if (!isReset && (isFirst || tcp.takeChallenge())) tcp.reply(segment, segment.ack, toSeq(0), TCP_RST, 0);
   if (!isFirst) return;
   tcb.lastUnacceptableUs = tcp.nowUs;
   if (tcb.retries === 0) tcp.timers.scheduleAfter(tcb.retransmitTimer, OLD_INCARNATION_RETRY_US);

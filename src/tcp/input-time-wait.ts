@@ -17,7 +17,8 @@ export function timeWaitArrives(tcp: Tcp, record: number, segment: Segment): voi
   const { flags } = segment;
   const { timeWait } = tcp;
   if ((flags & TCP_RST) !== 0) {
-    if (timeWait.hasAnsweredSyn(record) && segment.seq === timeWait.rcvNxt(record)) tcp.removeTimeWait(record);
+    const isBelieved = timeWait.hasAnsweredSyn(record) || !tcp.settings.timeWaitIgnoresResets;
+    if (isBelieved && segment.seq === timeWait.rcvNxt(record)) tcp.removeTimeWait(record);
     else tcp.drops.increment(DROP_TCP_CLOSED);
     return;
   }
@@ -36,7 +37,10 @@ export function timeWaitArrives(tcp: Tcp, record: number, segment: Segment): voi
   } else {
     tcp.drops.increment(DROP_TCP_CLOSED);
     // A segment without text that is in order asks for no answer.
-    if (segment.length === 0 && segment.seq === timeWait.rcvNxt(record)) return;
+    if (segment.length === 0 && segment.seq === timeWait.rcvNxt(record)) {
+      noteTimestamp(tcp, record, segment);
+      return;
+    }
   }
   if (!tcp.takeChallenge()) return;
   const added = tcp.reply(segment, timeWait.sndNxt(record), timeWait.rcvNxt(record), TCP_ACK, timeWait.window(record));
@@ -46,10 +50,21 @@ export function timeWaitArrives(tcp: Tcp, record: number, segment: Segment): voi
   }
 }
 
-/** RFC 6191 section 2: a later timestamp, or without timestamps a sequence number beyond the old connection's. */
+/** RFC 7323 4.3: what is answered next echoes it. */
+function noteTimestamp({ timeWait }: Tcp, record: number, { options }: Segment): void {
+  if (!timeWait.timestamps(record) || !options.hasTimestamps) return;
+  if (((options.tsValue - timeWait.tsRecent(record)) | 0) > 0) timeWait.setTsRecent(record, options.tsValue);
+}
+
+/**
+ * RFC 6191 section 2: a later timestamp, or without timestamps a sequence number beyond the old connection's. One that has
+ * timestamps where the old connection had none is let in whatever its numbers: old segments cannot be taken for its own.
+ * Differs: what is refused is answered with an acknowledgment (RFC 9293 3.10.7.4), where RFC 6191 would drop it silently.
+ */
 function isNewIncarnation(tcp: Tcp, record: number, segment: Segment): boolean {
   const { timeWait } = tcp;
-  if (timeWait.timestamps(record) && segment.options.hasTimestamps) {
+  if (segment.options.hasTimestamps) {
+    if (!timeWait.timestamps(record)) return true;
     const newer = (segment.options.tsValue - timeWait.tsRecent(record)) | 0;
     if (newer !== 0) return newer > 0;
   }

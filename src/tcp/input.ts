@@ -14,17 +14,19 @@ import {
   ICMP_UNREACHABLE,
 } from '../wire/icmp.ts';
 import { ipv4Source, ipv4Target, PROTOCOL_TCP } from '../wire/ipv4.ts';
-import { TCP_ACK, TCP_RST, tcpCheck, tcpSeq, tcpSourcePort, tcpTargetPort, tcpVerifyChecksum } from '../wire/tcp.ts';
+import { TCP_RST, tcpCheck, tcpSeq, tcpSourcePort, tcpTargetPort, tcpVerifyChecksum } from '../wire/tcp.ts';
 import { VNET_DATA_VALID, VNET_NEEDS_CSUM, vnetFlags } from '../wire/virtio-net.ts';
 import { NOT_FOUND, timeWaitValue } from './connections.ts';
 import { CHECKSUMS_SKIPPED, CHECKSUMS_VERIFIED, PAYLOAD_BYTES_RECEIVED, SEGMENTS_RECEIVED } from './counters.ts';
+import { predictedArrives } from './header-prediction.ts';
 import { listenArrives } from './input-listen.ts';
 import { synSentArrives } from './input-syn-sent.ts';
 import { synchronizedArrives } from './input-synchronized.ts';
 import { timeWaitArrives } from './input-time-wait.ts';
 import { limitToPath } from './mss.ts';
 import { retransmitEverything } from './recovery.ts';
-import { readSegment, type Segment, segmentEnd } from './segment.ts';
+import { replyReset } from './reset.ts';
+import { readSegment, type Segment } from './segment.ts';
 import { seqAfterOrAt, seqBefore, toSeq } from './sequence.ts';
 import { isSynchronized, SYN_SENT } from './state.ts';
 import type { ConnectionError, Tcb } from './tcb.ts';
@@ -57,7 +59,8 @@ export function input(tcp: Tcp, frameAt: number, ipAt: number, at: number, lengt
     tcb.lastReceivedUs = tcp.nowUs;
     tcb.keepAliveProbesSent = 0;
     if (tcb.state === SYN_SENT) synSentArrives(tcp, tcb, segment);
-    else synchronizedArrives(tcp, tcb, segment);
+    else if (!tcp.settings.headerPrediction || !predictedArrives(tcp, tcb, segment))
+      synchronizedArrives(tcp, tcb, segment);
     return;
   }
   if (value !== NOT_FOUND) {
@@ -72,13 +75,7 @@ export function input(tcp: Tcp, frameAt: number, ipAt: number, at: number, lengt
 /** RFC 9293 3.10.7.1, CLOSED: everything but a reset is answered with a reset. */
 export function closedArrives(tcp: Tcp, segment: Segment): void {
   tcp.drops.increment(DROP_TCP_NO_CONNECTION);
-  if ((segment.flags & TCP_RST) !== 0 || !tcp.takeChallenge()) return;
-  if ((segment.flags & TCP_ACK) !== 0) {
-    tcp.reply(segment, segment.ack, toSeq(0), TCP_RST, 0);
-  } else {
-    const flags = TCP_RST | TCP_ACK;
-    tcp.reply(segment, toSeq(0), segmentEnd(segment), flags, 0);
-  }
+  if ((segment.flags & TCP_RST) === 0) replyReset(tcp, segment);
 }
 
 /**

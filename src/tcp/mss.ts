@@ -19,6 +19,12 @@ export function announcedMss(tcp: Tcp): number {
   return tcp.mtuBytes - FIXED_HEADERS_BYTES;
 }
 
+/** The MSS that one connection announces: the application may have clamped it. */
+export function connectionMss(tcp: Tcp, tcb: Tcb): number {
+  const { maxSegmentBytes } = tcb.options;
+  return maxSegmentBytes === 0 ? announcedMss(tcp) : Math.min(announcedMss(tcp), maxSegmentBytes);
+}
+
 /** Payload bytes of a full segment now: what is reported by SACK takes its room from the text. */
 export function segmentBytes(tcb: Tcb): number {
   return tcb.mssBytes - sackOptionBytes(tcb);
@@ -26,7 +32,11 @@ export function segmentBytes(tcb: Tcb): number {
 
 /** RFC 9293 3.7.1: Eff.snd.MSS, from the peer's announcement, the path's MTU and the options every segment carries. */
 export function limitToPath(tcb: Tcb): void {
-  const pathMtu = tcb.path === null ? 0 : tcb.path.mtuBytes;
+  const { path, pathSearch } = tcb;
+  let pathMtu = path === null ? 0 : path.mtuBytes;
+  if (pathSearch !== null) pathMtu = Math.min(pathMtu, pathSearch.lowMtu);
+  const { maxSegmentBytes } = tcb.options;
+  const peerMss = maxSegmentBytes === 0 ? tcb.peerMssBytes : Math.min(tcb.peerMssBytes, maxSegmentBytes);
   const optionBytes = tcb.timestamps ? TIMESTAMPS_BYTES : 0;
-  tcb.mssBytes = Math.max(MIN_MSS_BYTES, Math.min(tcb.peerMssBytes, pathMtu - FIXED_HEADERS_BYTES)) - optionBytes;
+  tcb.mssBytes = Math.max(MIN_MSS_BYTES, Math.min(peerMss, pathMtu - FIXED_HEADERS_BYTES)) - optionBytes;
 }

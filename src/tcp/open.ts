@@ -3,13 +3,17 @@ import { ECN_NOT_ECT } from '../wire/ipv4.ts';
 import { TCP_ACK, TCP_CWR, TCP_ECE } from '../wire/tcp.ts';
 import { INITIAL_SSTHRESH_BYTES } from './congestion/congestion.ts';
 import { ESTABLISHED_TOTAL } from './counters.ts';
+import { FAST_OPEN_ACCEPTED } from './fast-open.ts';
 import { DEFAULT_MSS_BYTES, limitToPath } from './mss.ts';
+import { beginPathSearch } from './path-mtu-probing.ts';
+import { beginTuning } from './receive-tuning.ts';
 import type { Segment } from './segment.ts';
 import { seqAdd } from './sequence.ts';
-import { ESTABLISHED, FIN_WAIT_1, SYN_SENT, setState } from './state.ts';
+import { ESTABLISHED, FIN_WAIT_1, SYN_RECEIVED, SYN_SENT, setState } from './state.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 import { startSlowTimer } from './timers.ts';
+import { userTimeoutArrives } from './user-timeout.ts';
 import { synWindowField } from './window.ts';
 
 const LOST_SYN_RTO_US = 3_000_000;
@@ -20,15 +24,18 @@ export function acceptSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   tcb.irs = segment.seq;
   tcb.rcvNxt = seqAdd(segment.seq, 1);
   tcb.readSeq = tcb.rcvNxt;
-  tcb.rcvAdv = seqAdd(tcb.rcvNxt, synWindowField(tcp));
   tcb.lastAckSent = tcb.rcvNxt;
+  beginTuning(tcp, tcb);
   tcb.peerMssBytes = options.mss === 0 ? DEFAULT_MSS_BYTES : options.mss;
-  // RFC 7323 1.3: in force only when both SYNs carry it; we always offer ours.
-  tcb.windowScaling = options.windowScale >= 0;
+  // RFC 7323 1.3: in force only when both SYNs carry it.
+  tcb.windowScaling = options.windowScale >= 0 && tcp.settings.windowScaling;
   if (tcb.windowScaling) tcb.sndScale = options.windowScale;
   else tcb.rcvScale = 0;
-  tcb.timestamps = options.hasTimestamps;
-  if (options.hasTimestamps) {
+  const hasTimestamps = options.hasTimestamps && tcp.settings.timestamps;
+  // What our SYN says has been said, or will be.
+  tcb.rcvAdv = seqAdd(tcb.rcvNxt, synWindowField(tcp, tcb.state === SYN_RECEIVED && hasTimestamps));
+  tcb.timestamps = hasTimestamps;
+  if (hasTimestamps) {
     tcb.tsRecent = options.tsValue;
     tcb.tsRecentUs = tcp.nowUs;
   }
@@ -36,6 +43,7 @@ export function acceptSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   tcb.ecn = isAnswer ? tcb.ecn && (segment.flags & (TCP_ECE | TCP_CWR)) === TCP_ECE : agreesOnEcn(tcp, segment);
   tcb.sack = options.sackPermitted && tcp.settings.sack;
   limitToPath(tcb);
+  if (options.userTimeout > 0) userTimeoutArrives(tcp, tcb, segment);
   tcb.peerSegmentBytes = Math.min(DEFAULT_MSS_BYTES, tcb.peerMssBytes);
   // The window in a SYN is never scaled (RFC 7323 2.2).
   tcb.sndWnd = segment.window;
@@ -60,15 +68,21 @@ export function establish(tcp: Tcp, tcb: Tcb): void {
   tcb.retries = 0;
   if (tcb.srttUs === 0) tcb.rtoUs = synWasLost ? LOST_SYN_RTO_US : tcp.settings.initialRtoUs;
   tcp.counters.increment(ESTABLISHED_TOTAL);
-  tcb.cwndBytes = (synWasLost ? 1 : tcp.settings.initialWindowSegments) * tcb.mssBytes;
-  tcb.ssthreshBytes = INITIAL_SSTHRESH_BYTES;
+  beginPathSearch(tcp, tcb);
+  if ((tcb.fastOpen & FAST_OPEN_ACCEPTED) === 0) beginSending(tcp, tcb, synWasLost);
   tcb.rackFack = tcb.sndUna;
   tcb.validatedAtUs = tcp.nowUs;
-  tcb.congestion = tcp.congestion;
-  tcb.congestion.begin(tcp, tcb);
   startSlowTimer(tcp, tcb);
   // A CLOSE that came before was kept until now (RFC 9293 3.10.4).
   if (tcb.finQueued) setState(tcb, FIN_WAIT_1);
   tcp.announce(tcb);
   tcp.wantOutput(tcb);
+}
+
+/** The first congestion window (RFC 6928). */
+export function beginSending(tcp: Tcp, tcb: Tcb, synWasLost: boolean): void {
+  tcb.cwndBytes = (synWasLost ? 1 : tcp.settings.initialWindowSegments) * tcb.mssBytes;
+  tcb.ssthreshBytes = INITIAL_SSTHRESH_BYTES;
+  tcb.congestion = tcp.congestion;
+  tcb.congestion.begin(tcp, tcb);
 }

@@ -14,35 +14,58 @@ import {
   writeTimestamps,
   writeWindowScale,
 } from '../wire/tcp-options.ts';
-import { finishHeader, largestSegment, outputAck, outputPureAck, outputSegment, segmentEndAfter } from './build.ts';
-import { KEEP_ALIVE_PROBES, SEGMENTS_SENT, WINDOW_PROBES } from './counters.ts';
+import {
+  finishHeader,
+  finishSegment,
+  largestSegment,
+  outputAck,
+  outputPureAck,
+  outputSegment,
+  segmentEndAfter,
+} from './build.ts';
+import { KEEP_ALIVE_PROBES, PAYLOAD_BYTES_SENT, SEGMENTS_SENT, WINDOW_PROBES } from './counters.ts';
 import { noteIfAppLimited } from './delivery-rate.ts';
-import { announcedMss, segmentBytes } from './mss.ts';
+import { outputEarly, writeOwedCookie } from './fast-open.ts';
+import { gatherSynText, writeFastOpenOffer } from './fast-open-client.ts';
+import { announcedMss, connectionMss, segmentBytes } from './mss.ts';
 import { isPacedBack, notePaced } from './pacing.ts';
+import { PROBE_WAITS, probeBytes, probeHasLeft } from './path-mtu-probing.ts';
 import { flightBytes, pipeBytes } from './pipe.ts';
 import { NO_WINDOW_SCALE } from './replies.ts';
 import { isPersisting, startPersistTimer, startRetransmitTimer } from './retransmission-timer.ts';
 import { outputRetransmissions, outputTailLossProbe } from './retransmit.ts';
-import { seqAdd, seqAfter, seqBefore, seqBits, seqDistance } from './sequence.ts';
+import { seqAdd, seqAfter, seqBefore, seqBits, seqDistance, seqMax } from './sequence.ts';
 import { SYN_RECEIVED, SYN_SENT } from './state.ts';
 import { probeSent } from './tail-loss-probe.ts';
 import { type Tcb, TIMER_TAIL_LOSS_PROBE } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
+import { note } from './trace.ts';
+import { writeUserTimeoutOption } from './user-timeout.ts';
 import { emptySegmentSeq, synWindowField } from './window.ts';
 import { validateAfterIdle } from './window-validation.ts';
+
+/** RFC 9293 3.1: what the data offset can tell. */
+const MAX_TCP_HEADER_BYTES = 60;
 
 /** Frames that one connection may queue in one output phase; the others come first, then it goes on. */
 const FRAMES_PER_TURN = 64;
 
 /** Sends what the connection has marked. False: there is more to send than this turn had room for. */
 export function outputConnection(tcp: Tcp, tcb: Tcb): boolean {
-  if (tcb.state === SYN_SENT || tcb.state === SYN_RECEIVED) return outputSyn(tcp, tcb);
+  if (tcb.state === SYN_SENT || tcb.state === SYN_RECEIVED) {
+    return outputSyn(tcp, tcb) && (tcb.fastOpen === 0 || outputEarly(tcp, tcb));
+  }
   if (tcb.keepAliveNow && !outputKeepAlive(tcp, tcb)) return false;
   // Without packet merging an acknowledgment goes before whatever it could have ridden on.
   if (!tcp.settings.packetMerging && (tcb.ackNow || tcb.ackDelayed) && !outputPureAck(tcp, tcb)) return false;
   if (tcb.lostBytes > 0 && !tcb.frtoHolds && !outputRetransmissions(tcp, tcb)) return false;
   if (tcb.tlpNow && !outputLossProbe(tcp, tcb)) return false;
   if (tcb.probeNow && !outputProbe(tcp, tcb)) return false;
+  if (tcb.pathSearch !== null && !isPacedBack(tcp, tcb)) {
+    const bytes = probeBytes(tcp, tcb);
+    if (bytes === PROBE_WAITS) return finishOutput(tcp, tcb);
+    if (bytes > 0 && !outputPathProbe(tcp, tcb, bytes)) return false;
+  }
   for (let frames = 0; frames < FRAMES_PER_TURN; frames++) {
     const length = sendableBytes(tcp, tcb);
     if (length < 0) return finishOutput(tcp, tcb);
@@ -84,11 +107,24 @@ function sendableBytes(tcp: Tcp, tcb: Tcb): number {
   const room = Math.min(tcb.sndWnd - flight, tcb.cwndBytes - pipeBytes(tcb));
   if (room <= 0 || isPacedBack(tcp, tcb)) return -1;
   let length = Math.min(unsent, room, largestSegment(tcp, tcb));
-  if (length === unsent) return length;
   const full = segmentBytes(tcb);
+  if (length === unsent) {
+    const rest = length % full;
+    if (rest === 0 || !isHeldBack(tcb)) return length;
+    return rest < length ? length - rest : -1;
+  }
   if (length < full) return flight === 0 && 2 * length >= tcb.maxSndWnd ? length : -1;
   length -= length % full;
   return length;
+}
+
+/**
+ * Nagle's algorithm (RFC 9293 3.7.4): less than a segment waits. Differs: like Linux in Minshall's form, only while another that
+ * was not full is unacknowledged, so that the end of a long text does not wait for its beginning.
+ */
+function isHeldBack(tcb: Tcb): boolean {
+  if (tcb.finQueued) return false;
+  return tcb.corked || (tcb.nagle && seqAfter(tcb.smallEnd, tcb.sndUna));
 }
 
 /** What of the congestion window is used, over a window of data (as Linux keeps it, is_cwnd_limited and max_packets_out). */
@@ -112,21 +148,35 @@ function outputData(tcp: Tcp, tcb: Tcb, limit: number): boolean {
   const length = outputSegment(tcp, tcb, seq, limit, finFits);
   if (length < 0) return false;
   tcb.sndNxt = segmentEndAfter(tcp, tcb, seq, length, finFits);
+  if (length % segmentBytes(tcb) !== 0) tcb.smallEnd = seqAdd(seq, length);
   tcp.ranges.append(tcb, seq, tcb.sndNxt);
   tcb.prrOutBytes += length;
   notePaced(tcp, tcb, length);
   tcb.lastSentUs = tcp.nowUs;
+  // An answer to what has just come: the next one may carry the acknowledgment, too.
+  if (tcp.nowUs - tcb.lastTextUs < tcp.settings.delayedAckUs) tcb.interactive = true;
   const isTimed = tcp.timers.isArmed(tcb.retransmitTimer) && !isPersisting(tcb);
   // The probe counts from the last transmission (RFC 8985 7.2), the time-out from the first (RFC 6298 5.1).
   if (!isTimed || tcb.timerPurpose === TIMER_TAIL_LOSS_PROBE) startRetransmitTimer(tcp, tcb);
   return true;
 }
 
-/** RFC 8985 7.3: the probe is a new segment if the peer has room for one, else the last one again. */
+/** RFC 4821 section 7.4: a probe of the path's MTU is new data like any other, in a segment longer than the others. */
+function outputPathProbe(tcp: Tcp, tcb: Tcb, bytes: number): boolean {
+  const start = tcb.sndNxt;
+  const { mssBytes } = tcb;
+  tcb.mssBytes = bytes;
+  const hasLeft = outputData(tcp, tcb, bytes);
+  tcb.mssBytes = mssBytes;
+  if (hasLeft) probeHasLeft(tcp, tcb, start);
+  return hasLeft;
+}
+
+/** RFC 8985 7.3: the probe is a new segment if the peer has room for all of it, else the last one again. */
 function outputLossProbe(tcp: Tcp, tcb: Tcb): boolean {
-  const room = Math.min(seqDistance(tcb.sndEnd, tcb.sndNxt), tcb.sndWnd - flightBytes(tcb), segmentBytes(tcb));
-  if (room <= 0) return outputTailLossProbe(tcp, tcb);
-  if (!outputData(tcp, tcb, room)) return false;
+  const length = Math.min(seqDistance(tcb.sndEnd, tcb.sndNxt), segmentBytes(tcb));
+  if (length <= 0 || tcb.sndWnd - flightBytes(tcb) < length) return outputTailLossProbe(tcp, tcb);
+  if (!outputData(tcp, tcb, length)) return false;
   probeSent(tcp, tcb, false);
   return true;
 }
@@ -153,6 +203,7 @@ function outputProbe(tcp: Tcp, tcb: Tcb): boolean {
   }
   tcb.probeNow = false;
   tcp.counters.increment(WINDOW_PROBES);
+  if (tcp.tracing) note(tcb, `probe a window of ${tcb.sndWnd}, RFC 9293 3.8.6.1`);
   return true;
 }
 
@@ -178,30 +229,49 @@ function outputSyn(tcp: Tcp, tcb: Tcb): boolean {
   const isAnswer = tcb.state === SYN_RECEIVED;
   const { bytes } = tcp;
   const tcpAt = at + path.headerBytes;
-  const sack = isAnswer ? tcb.sack : tcp.settings.sack;
-  const scale = !isAnswer || tcb.windowScaling ? tcb.rcvScale : NO_WINDOW_SCALE;
-  let next = writeMss(bytes, tcpAt + TCP_BYTES, announcedMss(tcp));
-  if (!isAnswer || tcb.timestamps) {
+  // Opened from both sides, Linux sends its SYN's options again, whatever the peer's has.
+  const repeats = !isAnswer || (tcb.listener === null && tcp.settings.checks === 'linux');
+  const sack = repeats ? tcp.settings.sack : tcb.sack;
+  const scales = repeats ? tcp.settings.windowScaling : tcb.windowScaling;
+  const scale = scales ? (repeats ? tcp.receiveScale : tcb.rcvScale) : NO_WINDOW_SCALE;
+  let next = writeMss(bytes, tcpAt + TCP_BYTES, connectionMss(tcp, tcb));
+  if (repeats ? tcp.settings.timestamps : tcb.timestamps) {
     next = writeStamps(bytes, next, sack, tcp.timestamp(tcb.tsOffset), isAnswer ? tcb.tsRecent : 0);
   } else if (sack) {
     next = writeSackPermitted(bytes, next);
   }
   if (scale !== NO_WINDOW_SCALE) next = writeWindowScale(bytes, next, scale);
+  if (tcb.fastOpen !== 0) {
+    next = isAnswer ? writeOwedCookie(tcp, tcb, next) : writeFastOpenOffer(tcp, tcb, next);
+  }
+  next = writeUserTimeoutOption(tcp, tcb, bytes, next, tcpAt + MAX_TCP_HEADER_BYTES);
+  const text = isAnswer || tcb.fastOpen === 0 ? 0 : gatherSynText(tcp, tcb);
   const headerBytes = next - tcpAt;
   const flags = isAnswer ? synAckFlags(tcb) : synFlags(tcp, tcb);
   const ack = isAnswer ? seqBits(tcb.rcvNxt) : 0;
-  setTcp(bytes, tcpAt, tcb.localPort, tcb.remotePort, seqBits(tcb.iss), ack, headerBytes, flags, synWindowField(tcp));
-  finishHeader(tcp, at, path.headerBytes, path.pseudoSum, headerBytes);
-  tcp.ip.send(path, at, PROTOCOL_TCP, headerBytes, 0);
+  const window = synWindowField(tcp, tcb.timestamps);
+  setTcp(bytes, tcpAt, tcb.localPort, tcb.remotePort, seqBits(tcb.iss), ack, headerBytes, flags, window);
+  finishSegment(tcp, tcb, at, headerBytes, seqAdd(tcb.iss, 1), text);
+  tcp.ip.send(path, at, PROTOCOL_TCP, headerBytes, text);
   tcp.counters.increment(SEGMENTS_SENT);
-  const end = seqAdd(tcb.iss, 1);
+  tcp.counters.add(PAYLOAD_BYTES_SENT, text);
+  const end = seqAdd(tcb.iss, 1 + text);
   tcb.synTimed = seqAfter(end, tcb.sndNxt);
-  tcb.sndNxt = end;
+  tcb.sndNxt = seqMax(tcb.sndNxt, end);
   tcb.lastSentUs = tcp.nowUs;
   tcb.synNow = false;
   tcb.ackNow = false;
+  if (isAnswer) acknowledgedBySyn(tcp, tcb);
   startRetransmitTimer(tcp, tcb);
   return true;
+}
+
+/** A SYN-ACK pays what is owed for text that came with the SYN. */
+function acknowledgedBySyn(tcp: Tcp, tcb: Tcb): void {
+  tcb.lastAckSent = tcb.rcvNxt;
+  if (!tcb.ackDelayed) return;
+  tcb.ackDelayed = false;
+  tcp.timers.cancel(tcb.delayedAckTimer);
 }
 
 /** RFC 3168 6.1.1: ECN is offered once; a SYN that was lost may have been for that (6.1.1.1). */

@@ -2,7 +2,7 @@
 import { type HashKey, hashWords } from '../runtime/half-siphash.ts';
 import type { Random } from '../runtime/random.ts';
 
-const FIRST_PORT = 32_768;
+export const FIRST_PORT = 32_768;
 /** How many there are. */
 export const EPHEMERAL_PORTS = 28_232;
 

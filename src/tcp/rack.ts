@@ -7,6 +7,7 @@ import { NO_RANGE } from './sent-ranges.ts';
 import { type Seq, seqAfter, seqAfterOrAt, seqBefore, seqMax } from './sequence.ts';
 import { LOSS, RECOVERY, type Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
+import { LOST_BY_RACK, LOST_BY_TIMEOUT } from './trace.ts';
 
 /** RFC 5681's threshold, in segments: so much held beyond a gap is believed at once where nothing was ever reordered. */
 const DUPLICATE_THRESHOLD = 3;
@@ -86,8 +87,10 @@ export function detectLosses(tcp: Tcp, tcb: Tcb): number {
     const sentUs = ranges.sentUs(range);
     if (sentUs > tcb.rackUs || (sentUs === tcb.rackUs && seqAfterOrAt(ranges.end(range), tcb.rackEnd))) continue;
     const leftUs = patienceUs - (tcp.nowUs - sentUs);
-    if (leftUs <= 0) markLost(tcp, tcb, range);
-    else if (leftUs > waitUs) waitUs = leftUs;
+    if (leftUs <= 0) {
+      markLost(tcp, tcb, range);
+      tcb.lossReason = LOST_BY_RACK;
+    } else if (leftUs > waitUs) waitUs = leftUs;
   }
   return waitUs;
 }
@@ -96,6 +99,7 @@ export function detectLosses(tcp: Tcp, tcb: Tcb): number {
 export function markTimedOut(tcp: Tcp, tcb: Tcb): void {
   const { ranges } = tcp;
   const patienceUs = tcb.rackRttUs + reorderingWindowUs(tcb);
+  tcb.lossReason = LOST_BY_TIMEOUT;
   for (let range = tcb.sentHead; range !== NO_RANGE; range = ranges.next(range)) {
     if (ranges.isSacked(range)) continue;
     const isOld = !tcb.sack || tcb.rackRttUs === 0 || tcp.nowUs - ranges.sentUs(range) >= patienceUs;

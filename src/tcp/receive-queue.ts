@@ -8,11 +8,20 @@
  * deliveries always precede ring bytes.
  *
  * Memory: rings come from one bounded allocator for the whole stack, grow by doubling up to the receive buffer, and go
- * back when they hold nothing. When memory runs out the text is refused, as if it had been lost.
+ * back when they hold nothing. When it runs short, this goes first and that last:
+ *
+ * 1. From three quarters on, windows grow no more, and who holds some is offered nothing more until it is read (window.ts).
+ * 2. From 15 sixteenths on, SYNs are dropped (input-listen.ts).
+ * 3. When there is none left for text in order, what other connections hold beyond gaps is given up, the oldest gap first;
+ *    RFC 2018 section 8 has the sender keep it. `outOfOrderPoolBytes` bounds it before that.
+ * 4. Then text is refused, as if it had been lost. What was acknowledged is never given up.
  */
 import type { BlockAllocator } from '../runtime/block-allocator.ts';
+import { Counters } from '../runtime/counters.ts';
 import { type Bytes, int32At } from '../wire/bytes.ts';
 import { MAX_SACK_BLOCKS } from '../wire/tcp-options.ts';
+import { OUT_OF_ORDER_REFUSED, OUT_OF_ORDER_SHED, TCP_COUNTER_NAMES } from './counters.ts';
+import { GappedRings } from './gapped-rings.ts';
 import { noteRecent, reportOverlap } from './sack-blocks.ts';
 import {
   type Seq,
@@ -36,7 +45,25 @@ const MIN_RING_BYTES = 4096;
 /** Deliveries of one turn; when they run out, text goes to rings. */
 const MAX_DELIVERIES = 1024;
 
+/** Parts of the memory, in sixteenths: from here on it is short, and from here on exhausted. */
+const SHORT_SIXTEENTHS = 12;
+const EXHAUSTED_SIXTEENTHS = 15;
+
+export interface OutOfOrderLimits {
+  /** How far beyond a gap a connection holds text. */
+  readonly maxOutOfOrderBytes: number;
+  /** Memory of all rings that wait for a gap to close. */
+  readonly outOfOrderPoolBytes: number;
+}
+
+const NO_LIMITS: OutOfOrderLimits = {
+  maxOutOfOrderBytes: Number.POSITIVE_INFINITY,
+  outOfOrderPoolBytes: Number.POSITIVE_INFINITY,
+};
+
 export class ReceiveRing {
+  /** The connection that has it. */
+  owner: Tcb | null = null;
   at = 0;
   capacity = 0;
   rangeCount = 0;
@@ -46,6 +73,10 @@ export class ReceiveRing {
   /** Where the latest segments beyond a gap began, the last one first: one for each of as many ranges (sack-blocks.ts). */
   readonly recent = new Int32Array(MAX_SACK_BLOCKS);
   recentCount = 0;
+  // Kept by gapped-rings.ts: the memory that it counts there, and its neighbours.
+  gappedBytes = 0;
+  older: ReceiveRing | null = null;
+  newer: ReceiveRing | null = null;
 }
 
 /** The receive queues of one stack. */
@@ -53,6 +84,11 @@ export class ReceiveQueues {
   private readonly bytes: Bytes;
   private readonly memory: BlockAllocator;
   private readonly maxRingBytes: number;
+  private readonly limits: OutOfOrderLimits;
+  private readonly counters: Counters<string>;
+  private readonly shortBytes: number;
+  private readonly exhaustedBytes: number;
+  private readonly gapped = new GappedRings();
   private readonly freeRings: ReceiveRing[] = [];
   private readonly deliveryAt = new Int32Array(MAX_DELIVERIES);
   private readonly deliveryBytes = new Int32Array(MAX_DELIVERIES);
@@ -63,10 +99,35 @@ export class ReceiveQueues {
   /** Rings in use. */
   liveRings = 0;
 
-  constructor(bytes: Bytes, memory: BlockAllocator, receiveBufferBytes: number) {
+  constructor(
+    bytes: Bytes,
+    memory: BlockAllocator,
+    receiveBufferBytes: number,
+    limits: OutOfOrderLimits = NO_LIMITS,
+    counters: Counters<string> = new Counters<string>(TCP_COUNTER_NAMES),
+  ) {
     this.bytes = bytes;
     this.memory = memory;
     this.maxRingBytes = receiveBufferBytes;
+    this.limits = limits;
+    this.counters = counters;
+    this.shortBytes = (memory.capacityBytes / 16) * SHORT_SIXTEENTHS;
+    this.exhaustedBytes = (memory.capacityBytes / 16) * EXHAUSTED_SIXTEENTHS;
+  }
+
+  /** Memory is short: nobody is promised more of it. */
+  get isShort(): boolean {
+    return this.memory.usedBytes >= this.shortBytes;
+  }
+
+  /** There is hardly any left: no connection is begun. */
+  get isExhausted(): boolean {
+    return this.memory.usedBytes >= this.exhaustedBytes;
+  }
+
+  /** Memory of the rings that wait for a gap to close. */
+  get outOfOrderBytes(): number {
+    return this.gapped.bytes;
   }
 
   /** Takes text that starts at `rcvNxt` and advances `rcvNxt` over it and over what it joins; false: no memory. */
@@ -76,23 +137,80 @@ export class ReceiveQueues {
       tcb.rcvNxt = seqAdd(tcb.rcvNxt, length);
       return true;
     }
-    if (!this.store(tcb, tcb.rcvNxt, at, length)) return false;
+    if (!this.storeInOrder(tcb, tcb.rcvNxt, at, length)) return false;
     tcb.rcvNxt = seqAdd(tcb.rcvNxt, length);
-    if (tcb.ring !== null && tcb.ring.rangeCount > 0) joinRanges(tcb, tcb.ring);
+    if (tcb.ring !== null && tcb.ring.rangeCount > 0) {
+      joinRanges(tcb, tcb.ring);
+      this.gapped.update(tcb.ring);
+    }
     return true;
   }
 
-  /** Holds text that lies beyond `rcvNxt`; false: no memory, or too many gaps. */
+  /** Holds text that lies beyond `rcvNxt`; false: no memory, or a limit. */
   holdOutOfOrder(tcb: Tcb, seq: Seq, at: number, length: number): boolean {
     const { ring } = tcb;
     const end = seqAdd(seq, length);
     reportOverlap(tcb, seq, end);
-    if (ring !== null && ring.rangeCount === MAX_RANGES && !touchesRange(ring, seq, end)) return false;
+    const isFull = ring !== null && ring.rangeCount === MAX_RANGES && !touchesRange(ring, seq, end);
+    const isFar = seqDistance(end, tcb.rcvNxt) > this.limits.maxOutOfOrderBytes;
+    if (isFull || isFar || !this.makeRoomOutOfOrder(tcb, end)) {
+      this.counters.increment(OUT_OF_ORDER_REFUSED);
+      return false;
+    }
     if (!this.store(tcb, seq, at, length)) return false;
     if (tcb.ring !== null) {
       insertRange(tcb.ring, seq, end);
       noteRecent(tcb.ring, seq);
+      this.gapped.update(tcb.ring);
     }
+    return true;
+  }
+
+  /** Keeps to `outOfOrderPoolBytes` by what others hold, the oldest gap first; false: what there is would not do. */
+  private makeRoomOutOfOrder(tcb: Tcb, end: Seq): boolean {
+    const { gapped, limits } = this;
+    const { ring } = tcb;
+    const capacity = ringBytesFor(seqDistance(end, tcb.readSeq), ring);
+    const more = capacity - (ring === null ? 0 : ring.gappedBytes);
+    while (gapped.bytes + more > limits.outOfOrderPoolBytes) {
+      const victim = gapped.oldest(ring);
+      if (victim === null) return false;
+      this.shed(victim);
+    }
+    return true;
+  }
+
+  /** Gives up what a ring holds beyond gaps, and the memory, as far as nothing that was acknowledged lies in it. */
+  private shed(ring: ReceiveRing): void {
+    const tcb = ring.owner as Tcb;
+    this.counters.increment(OUT_OF_ORDER_SHED);
+    ring.rangeCount = 0;
+    ring.recentCount = 0;
+    this.gapped.update(ring);
+    const unread = unreadBytes(tcb);
+    if (unread === 0) {
+      this.releaseRing(tcb);
+      return;
+    }
+    const capacity = ringBytesFor(unread, null);
+    if (capacity >= ring.capacity) return;
+    const at = this.memory.allocate(capacity);
+    if (at !== 0) this.moveRing(tcb, ring, at, capacity);
+  }
+
+  /** Stores text that is to be acknowledged: what others hold beyond gaps makes room for it. */
+  private storeInOrder(tcb: Tcb, seq: Seq, at: number, length: number): boolean {
+    while (!this.store(tcb, seq, at, length)) {
+      if (seqDistance(seqAdd(seq, length), tcb.readSeq) > this.maxRingBytes || !this.shedOldest(tcb)) return false;
+    }
+    return true;
+  }
+
+  /** False: no other connection holds anything beyond a gap. */
+  private shedOldest(tcb: Tcb): boolean {
+    const victim = this.gapped.oldest(tcb.ring);
+    if (victim === null) return false;
+    this.shed(victim);
     return true;
   }
 
@@ -131,7 +249,8 @@ export class ReceiveQueues {
 
   /** Makes sure of a ring for everything unread, so that `settle` will find room; false: no memory. */
   reserve(tcb: Tcb): boolean {
-    return this.ensureRing(tcb, unreadBytes(tcb)) !== null;
+    while (this.ensureRing(tcb, unreadBytes(tcb)) === null) if (!this.shedOldest(tcb)) return false;
+    return true;
   }
 
   /**
@@ -145,9 +264,12 @@ export class ReceiveQueues {
     tcb.deliveryTail = -1;
     while (index >= 0) {
       const length = int32At(this.deliveryBytes, index);
-      if (!this.store(tcb, seq, int32At(this.deliveryAt, index), length)) {
+      if (!this.storeInOrder(tcb, seq, int32At(this.deliveryAt, index), length)) {
         tcb.rcvNxt = seq;
-        if (tcb.ring !== null) tcb.ring.rangeCount = 0;
+        if (tcb.ring !== null) {
+          tcb.ring.rangeCount = 0;
+          this.gapped.update(tcb.ring);
+        }
         return;
       }
       seq = seqAdd(seq, length);
@@ -199,8 +321,7 @@ export class ReceiveQueues {
   private ensureRing(tcb: Tcb, needed: number): ReceiveRing | null {
     const old = tcb.ring;
     if (old !== null && old.capacity >= needed) return old;
-    let capacity = old === null ? MIN_RING_BYTES : old.capacity;
-    while (capacity < needed) capacity *= 2;
+    const capacity = ringBytesFor(needed, old);
     const at = this.memory.allocate(capacity);
     if (at === 0) return null;
     if (old === null) {
@@ -209,6 +330,7 @@ export class ReceiveQueues {
       ring.capacity = capacity;
       ring.rangeCount = 0;
       ring.recentCount = 0;
+      ring.owner = tcb;
       tcb.ring = ring;
       this.liveRings++;
       return ring;
@@ -231,16 +353,27 @@ export class ReceiveQueues {
     this.memory.free(ring.at);
     ring.at = at;
     ring.capacity = capacity;
+    this.gapped.update(ring);
   }
 
   private releaseRing(tcb: Tcb): void {
     const ring = tcb.ring;
     if (ring === null) return;
     this.memory.free(ring.at);
+    ring.rangeCount = 0;
+    this.gapped.update(ring);
+    ring.owner = null;
     tcb.ring = null;
     this.freeRings.push(ring);
     this.liveRings--;
   }
+}
+
+/** The capacity of a ring that holds `needed` bytes: a power of two, no less than it has. */
+function ringBytesFor(needed: number, ring: ReceiveRing | null): number {
+  let capacity = ring === null ? MIN_RING_BYTES : ring.capacity;
+  while (capacity < needed) capacity *= 2;
+  return capacity;
 }
 
 /** Text between `readSeq` and `rcvNxt`; a FIN that was reached is no text. */

@@ -9,6 +9,7 @@ import { readAcknowledgment } from './acknowledgment.ts';
 import { ECN_ECHOED, LOSS_DETECTED, TIMED_OUT } from './congestion/congestion.ts';
 import { CONGESTION_ECHOES, FAST_RETRANSMITS, SACKS_RENEGED, SPURIOUS_RECOVERIES, TIMEOUTS } from './counters.ts';
 import { beginRateSample, finishRateSample } from './delivery-rate.ts';
+import { forgetProbe, isProbeLoss, judgeBlackHole, noteProbeArrival } from './path-mtu-probing.ts';
 import { heldBytes, pipeBytes } from './pipe.ts';
 import { beginReduction, reduceProportionally } from './prr.ts';
 import { detectLosses, markLost, markTimedOut, noteDuplicateReport, recoveryWithoutReport } from './rack.ts';
@@ -21,6 +22,7 @@ import { SYN_RECEIVED, SYN_SENT } from './state.ts';
 import { probeHasRepaired } from './tail-loss-probe.ts';
 import { CWR, DISORDER, LOSS, OPEN, RECOVERY, type Tcb, TIMER_REORDERING } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
+import { LOST_BY_DUPLICATES, LOST_BY_MTU_PROBE, LOST_BY_PARTIAL_ACK, LOST_BY_ROUTER, note } from './trace.ts';
 import { notePipeAck, validateForReduction } from './window-validation.ts';
 
 const DUPLICATE_ACK_THRESHOLD = 3;
@@ -39,6 +41,10 @@ export function acknowledgmentArrives(tcp: Tcp, tcb: Tcb, segment: Segment, isDu
   if (advancedBytes === 0 && deliveredBytes === 0 && !hasDsack && !isDuplicate) return;
   tcb.deliveredBytes += deliveredBytes;
   tcb.ackedBytes += advancedBytes;
+  if (advancedBytes > 0 && tcb.pathSearch !== null) {
+    noteProbeArrival(tcp, tcb);
+    judgeBlackHole(tcp, tcb);
+  }
   if (tcb.tlpOut && probeHasRepaired(tcp, tcb, segment)) beginRecovery(tcp, tcb, CWR, LOSS_DETECTED);
   if (hasDsack) noteDuplicateReport(tcb);
   finishEpisode(tcp, tcb);
@@ -74,6 +80,7 @@ export function retransmitTimedOut(tcp: Tcp, tcb: Tcb): void {
     return;
   }
   tcp.counters.increment(TIMEOUTS);
+  if (tcp.tracing) note(tcb, `time-out ${tcb.retries}, the next in ${tcb.rtoUs / 1e6} s, RFC 6298 5.5`);
   forgetReneged(tcp, tcb);
   // RFC 5681 3.1: once a window of data, and not for what was sent again before.
   const isRepeated = tcb.recoveryState === LOSS && tcb.retries > 1;
@@ -174,13 +181,21 @@ function endReduction(tcb: Tcb): void {
 
 function findLosses(tcp: Tcp, tcb: Tcb): void {
   const waitUs = tcb.sack ? findLossesBySack(tcp, tcb) : findLossesByDuplicates(tcp, tcb);
-  if (tcb.lostBytes > 0 && tcb.recoveryState < RECOVERY) {
+  if (tcb.lostBytes > 0 && tcb.recoveryState < RECOVERY && !repairsProbe(tcp, tcb)) {
     tcp.counters.increment(FAST_RETRANSMITS);
     beginRecovery(tcp, tcb, RECOVERY, LOSS_DETECTED);
   }
   if (tcb.recoveryState === OPEN && heldBytes(tcb) > 0) tcb.recoveryState = DISORDER;
   else if (tcb.recoveryState === DISORDER && heldBytes(tcb) === 0) tcb.recoveryState = OPEN;
   if (waitUs > 0) schedule(tcp, tcb, TIMER_REORDERING, waitUs);
+}
+
+/** RFC 4821 section 7.5: what was too long for the path goes again in segments that are not, and no window comes down. */
+function repairsProbe(tcp: Tcp, tcb: Tcb): boolean {
+  if (tcb.pathSearch === null || !isProbeLoss(tcp, tcb)) return false;
+  tcb.lossReason = LOST_BY_MTU_PROBE;
+  repairWithoutReduction(tcb);
+  return true;
 }
 
 function findLossesBySack(tcp: Tcp, tcb: Tcb): number {
@@ -194,7 +209,10 @@ function findLossesByDuplicates(tcp: Tcp, tcb: Tcb): number {
   const begins = tcb.recoveryState <= DISORDER && isThird && seqAfter(tcb.sndUna, tcb.recover);
   const isPartial = tcb.recoveryState === RECOVERY && tcp.acknowledgment.advancedBytes > 0;
   if (isPartial) tcb.partialAcks++;
-  if (begins || isPartial) markFirstLost(tcp, tcb);
+  if (begins || isPartial) {
+    tcb.lossReason = isPartial ? LOST_BY_PARTIAL_ACK : LOST_BY_DUPLICATES;
+    markFirstLost(tcp, tcb);
+  }
   return 0;
 }
 
@@ -222,6 +240,8 @@ function beginRecovery(tcp: Tcp, tcb: Tcb, state: number, cause: number): void {
     reduce(tcp, tcb, cause);
     beginReduction(tcb);
   }
+  if (tcp.tracing)
+    note(tcb, `${state === CWR ? 'reduce the window' : 'recovery'}: ssthresh ${tcb.ssthreshBytes}, RFC 6937`);
   tcb.recoveryState = state;
   tcb.recover = tcb.sndNxt;
   tcb.partialAcks = 0;
@@ -244,6 +264,7 @@ function rememberForUndo(tcb: Tcb): void {
 
 /** Output has sent `bytes` again. */
 export function noteRetransmitted(tcp: Tcp, tcb: Tcb, bytes: number): void {
+  forgetProbe(tcb);
   if (tcb.undoRetransmittedBytes === NOTHING_YET) {
     tcb.undoRetransmittedBytes = 0;
     tcb.firstRetransmitStamp = tcp.timestamp(tcb.tsOffset);
@@ -268,6 +289,7 @@ function undo(tcp: Tcp, tcb: Tcb): void {
   const { ranges } = tcp;
   if (!tcb.undoPossible) return;
   tcp.counters.increment(SPURIOUS_RECOVERIES);
+  if (tcp.tracing) note(tcb, 'undo the reduction: nothing was lost, RFC 5682, RFC 3522, RFC 3708');
   tcb.undoPossible = false;
   tcb.cwndBytes = Math.max(tcb.cwndBytes, tcb.undoCwndBytes);
   tcb.ssthreshBytes = Math.max(tcb.ssthreshBytes, tcb.undoSsthreshBytes);
@@ -290,11 +312,17 @@ export function retransmitEverything(tcp: Tcp, tcb: Tcb): void {
   for (let range = tcb.sentHead; range !== NO_RANGE; range = ranges.next(range)) {
     if (!ranges.isSacked(range)) ranges.markLost(tcb, range);
   }
+  tcb.lossReason = LOST_BY_ROUTER;
+  repairWithoutReduction(tcb);
+  tcp.wantOutput(tcb);
+}
+
+/** What is marked lost goes again; it was too long, and no sign of congestion. */
+function repairWithoutReduction(tcb: Tcb): void {
   tcb.recoveryState = LOSS;
   tcb.recover = tcb.sndNxt;
   tcb.undoPossible = false;
   endFrto(tcb);
-  tcp.wantOutput(tcb);
 }
 
 /** RFC 2018 section 8: a peer that has dropped what it held is seen by that at the latest when the timer expires. */

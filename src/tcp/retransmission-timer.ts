@@ -6,13 +6,15 @@
 import { probeTimeoutUs } from './tail-loss-probe.ts';
 import { type Tcb, TIMER_PERSIST, TIMER_RETRANSMIT, TIMER_TAIL_LOSS_PROBE } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
+import { untilUserTimeout } from './user-timeout.ts';
 
 /** Doublings of the persist interval; `maxRtoUs` bounds it long before. */
 const MAX_PERSIST_SHIFT = 20;
 
 export function schedule(tcp: Tcp, tcb: Tcb, purpose: number, delayUs: number): void {
+  const isBounded = tcb.options.userTimeoutUs > 0 && (purpose === TIMER_RETRANSMIT || purpose === TIMER_PERSIST);
   tcb.timerPurpose = purpose;
-  tcp.timers.scheduleAfter(tcb.retransmitTimer, delayUs);
+  tcp.timers.scheduleAfter(tcb.retransmitTimer, isBounded ? untilUserTimeout(tcp, tcb, delayUs) : delayUs);
 }
 
 /** RFC 6298 5.1 and 5.3: (re)starts the timer for what is in flight; for a probe, where one may come first. */

@@ -14,6 +14,7 @@ import { seqAdd, seqAfter, seqBefore, seqDistance, seqMin } from './sequence.ts'
 import { probeSent } from './tail-loss-probe.ts';
 import { type Tcb, TIMER_REORDERING, TIMER_RETRANSMIT } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
+import { noteRetransmission, TAIL_LOSS_PROBE } from './trace.ts';
 
 /** Sends what is lost, as far as there is room. False: the transmit queue is full. */
 export function outputRetransmissions(tcp: Tcp, tcb: Tcb): boolean {
@@ -49,8 +50,10 @@ export function outputTailLossProbe(tcp: Tcp, tcb: Tcb): boolean {
   let range = tcb.sentTail;
   if (range === NO_RANGE) return true;
   const full = segmentBytes(tcb);
+  tcb.lossReason = TAIL_LOSS_PROBE;
   if (ranges.bytes(range) > full) {
-    const last = ranges.divide(tcb, range, seqAdd(ranges.end(range), -full));
+    const whole = Math.ceil(ranges.bytes(range) / full) - 1;
+    const last = ranges.divide(tcb, range, seqAdd(ranges.start(range), whole * full));
     if (last !== NO_RANGE) range = last;
   }
   if (!outputAgain(tcp, tcb, range, full)) {
@@ -76,6 +79,7 @@ function outputAgain(tcp: Tcp, tcb: Tcb, range: number, limit: number): boolean 
   ranges.markRetransmitted(tcb, range);
   noteRetransmitted(tcp, tcb, seqDistance(sentEnd, start));
   tcb.retransmissions++;
+  if (tcp.tracing) noteRetransmission(tcb, start, sentEnd);
   tcb.prrOutBytes += length;
   notePaced(tcp, tcb, length);
   tcb.lastSentUs = tcp.nowUs;

@@ -20,7 +20,7 @@ export class SackBlocks {
 
 /** How many bytes of options a segment of the connection carries now for SACK: 0 unless there is something to report. */
 export function sackOptionBytes(tcb: Tcb): number {
-  if (!tcb.sack || (tcb.ring === null && !tcb.dsackOwed)) return 0;
+  if (!tcb.sack || (tcb.ring === null && !tcb.dsackOwed && !tcb.peerFinSeen)) return 0;
   const count = blockCount(tcb);
   return count === 0 ? 0 : SACK_BYTES + count * SACK_BLOCK_BYTES;
 }
@@ -31,13 +31,22 @@ export function collectSackBlocks(tcb: Tcb, into: SackBlocks): void {
   into.count = 0;
   if (tcb.dsackOwed) addBlock(into, seqBits(tcb.dsackLeft), seqBits(tcb.dsackRight));
   const { ring } = tcb;
+  if (hasLoneFin(tcb) && into.count < count) addBlock(into, seqBits(tcb.peerFin), seqBits(tcb.peerFin) + 1);
   if (ring === null) return;
   const first = into.count;
   for (let i = 0; i < ring.recentCount && into.count < count; i++) {
     const range = findRange(ring, toSeq(int32At(ring.recent, i)));
-    if (range !== NO_RANGE) addRange(into, first, ring, range);
+    if (range !== NO_RANGE) addRange(tcb, into, first, ring, range);
   }
-  for (let range = 0; range < ring.rangeCount && into.count < count; range++) addRange(into, first, ring, range);
+  for (let range = 0; range < ring.rangeCount && into.count < count; range++) addRange(tcb, into, first, ring, range);
+}
+
+/** A FIN beyond a gap, without text right before it: a range of its own number alone. */
+function hasLoneFin(tcb: Tcb): boolean {
+  if (!tcb.peerFinSeen) return false;
+  const { ring } = tcb;
+  if (ring === null || ring.rangeCount === 0) return true;
+  return int32At(ring.right, ring.rangeCount - 1) !== seqBits(tcb.peerFin);
 }
 
 /** Text has arrived that we have already: the next segment says so, once. */
@@ -48,6 +57,16 @@ export function reportDuplicate(tcb: Tcb, left: Seq, right: Seq): void {
   tcb.dsackRight = right;
 }
 
+/** The same for more of one segment: joined with what was found of it before, or left out, as an option has one such block. */
+function extendDuplicate(tcb: Tcb, left: Seq, right: Seq): void {
+  if (!tcb.dsackOwed) {
+    reportDuplicate(tcb, left, right);
+  } else if (!seqBefore(tcb.dsackRight, left) && !seqBefore(right, tcb.dsackLeft)) {
+    tcb.dsackLeft = seqMin(tcb.dsackLeft, left);
+    tcb.dsackRight = seqMax(tcb.dsackRight, right);
+  }
+}
+
 /** Reports what of `left` to `right` is held beyond a gap already. */
 export function reportOverlap(tcb: Tcb, left: Seq, right: Seq): void {
   const { ring } = tcb;
@@ -56,8 +75,7 @@ export function reportOverlap(tcb: Tcb, left: Seq, right: Seq): void {
     const heldLeft = toSeq(int32At(ring.left, i));
     const heldRight = toSeq(int32At(ring.right, i));
     if (!seqBefore(left, heldRight) || !seqBefore(heldLeft, right)) continue;
-    reportDuplicate(tcb, seqMax(left, heldLeft), seqMin(right, heldRight));
-    return;
+    extendDuplicate(tcb, seqMax(left, heldLeft), seqMin(right, heldRight));
   }
 }
 
@@ -81,7 +99,7 @@ export function noteRecent(ring: ReceiveRing, seq: Seq): void {
 function blockCount(tcb: Tcb): number {
   const ranges = tcb.ring === null ? 0 : tcb.ring.rangeCount;
   const room = MAX_OPTION_BYTES - (tcb.timestamps ? TIMESTAMPS_BYTES : 0) - SACK_BYTES;
-  return Math.min((tcb.dsackOwed ? 1 : 0) + ranges, Math.floor(room / SACK_BLOCK_BYTES));
+  return Math.min((tcb.dsackOwed ? 1 : 0) + (hasLoneFin(tcb) ? 1 : 0) + ranges, Math.floor(room / SACK_BLOCK_BYTES));
 }
 
 function findRange(ring: ReceiveRing, seq: Seq): number {
@@ -93,10 +111,13 @@ function findRange(ring: ReceiveRing, seq: Seq): number {
 }
 
 /** Adds a range unless it is among the blocks from `first` on. */
-function addRange(into: SackBlocks, first: number, ring: ReceiveRing, range: number): void {
+function addRange(tcb: Tcb, into: SackBlocks, first: number, ring: ReceiveRing, range: number): void {
   const left = int32At(ring.left, range);
   for (let i = first; i < into.count; i++) if (int32At(into.left, i) === left) return;
-  addBlock(into, left, int32At(ring.right, range));
+  const right = int32At(ring.right, range);
+  // The FIN behind it is held, too.
+  const withFin = tcb.peerFinSeen && right === seqBits(tcb.peerFin);
+  addBlock(into, left, withFin ? right + 1 : right);
 }
 
 function addBlock(into: SackBlocks, left: number, right: number): void {

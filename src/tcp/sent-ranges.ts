@@ -123,6 +123,11 @@ export class SentRanges {
     return (this.flagsOf(range) & RETRANSMITTED) !== 0;
   }
 
+  /** A retransmission of it is under way. */
+  isInFlightAgain(range: number): boolean {
+    return (this.flagsOf(range) & IN_FLIGHT_AGAIN) !== 0;
+  }
+
   /** Lost, and not sent again since. */
   isDue(range: number): boolean {
     return (this.flagsOf(range) & (SACKED | LOST | IN_FLIGHT_AGAIN)) === LOST;

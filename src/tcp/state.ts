@@ -5,6 +5,7 @@
  * LISTEN is not a state of a connection here: a listener is an object of its own that connections come from.
  */
 import type { Tcb } from './tcb.ts';
+import { noteState } from './trace.ts';
 
 export const CLOSED = 0;
 export const SYN_SENT = 1;
@@ -50,6 +51,7 @@ export function isEdge(from: number, to: number): boolean {
 /** Moves a connection along an edge of the diagram; an edge that is not there is a defect of this program and throws. */
 export function setState(tcb: Tcb, next: number): void {
   if (!isEdge(tcb.state, next)) throw new Error(`no edge from ${STATE_NAMES[tcb.state]} to ${STATE_NAMES[next]}`);
+  if (tcb.tcp.tracing) noteState(tcb, next);
   tcb.state = next;
 }
 

@@ -2,17 +2,21 @@
  * The transmission control block: what RFC 9293 section 3.3.1 keeps per connection, in its variable names.
  *
  * TCBs are pooled: `reset` gives every field a value of its lasting type in one order, so that all TCBs share one shape
- * and none allocates while it lives. `Tcp` owns them; an application may use one from `ready` with
+ * and none allocates while it lives. Whatever is true or false is a bit (connection-flags.ts). `Tcp` owns them; an application may use one from `ready` with
  * `EVENT_CONNECTED` (or from `connect`) until `ready` with `EVENT_CLOSED` has returned.
  */
 import type { Path } from '../libos/path.ts';
 import type { CongestionControl, CongestionState } from './congestion/congestion.ts';
 import { newReno } from './congestion/newreno.ts';
+import { ConnectionFlags } from './connection-flags.ts';
+import { type ConnectionOptions, connectionOptionsOf } from './connection-options.ts';
 import type { Listener } from './listener.ts';
+import type { PathSearch } from './path-mtu-probing.ts';
 import type { ReceiveRing } from './receive-queue.ts';
 import type { SendRegion } from './send-queue.ts';
 import { NO_RANGE } from './sent-ranges.ts';
 import { type Seq, toSeq } from './sequence.ts';
+import { DEFAULT_TCP_SETTINGS } from './settings.ts';
 import { CLOSED } from './state.ts';
 import type { Tcp } from './tcp.ts';
 import { NO_PIPE_ACK } from './window-validation.ts';
@@ -23,13 +27,16 @@ export const EVENT_CONNECTED = 1;
 export const EVENT_READABLE = 2;
 /** The peer's FIN was reached: after the unread bytes there is nothing more to read. */
 export const EVENT_PEER_CLOSED = 4;
-/** The send queue fell to `sendLowWaterBytes` after having been above it. */
+/** There is room in the send queue, which had been above `sendLowWaterBytes` (send-tuning.ts). */
 export const EVENT_WRITABLE = 8;
 /**
  * The connection is gone and the TCB is reused after this call; `error` says why. After an orderly end it waits until what
  * was received has been read: an application that will not read it calls `close`.
  */
 export const EVENT_CLOSED = 16;
+
+/** What a TCB has before its connection begins. */
+const INITIAL_OPTIONS = connectionOptionsOf(DEFAULT_TCP_SETTINGS);
 
 // What the retransmission timer runs for.
 /** RFC 6298. */
@@ -77,7 +84,7 @@ export interface RegionOwner {
   release(token: number): void;
 }
 
-export class Tcb {
+export class Tcb extends ConnectionFlags {
   /** The stack's TCP that the connection belongs to. */
   readonly tcp: Tcp;
   /** Index in the connection table, and the argument of this connection's timers. */
@@ -90,6 +97,7 @@ export class Tcb {
   declare localPort: number;
   /** The listener it came from, null when we opened it. */
   declare listener: Listener | null;
+  declare options: ConnectionOptions;
   declare user: TcpUser | null;
   declare events: number;
   declare error: ConnectionError;
@@ -110,6 +118,8 @@ export class Tcb {
   declare mssBytes: number;
   /** MSS the peer announced. */
   declare peerMssBytes: number;
+  /** The search for the path's MTU (path-mtu-probing.ts), null while there is none. */
+  declare pathSearch: PathSearch | null;
 
   // Receive sequence variables (RCV.*).
   declare irs: Seq;
@@ -118,54 +128,65 @@ export class Tcb {
   declare rcvAdv: Seq;
   /** Shift of the windows we send; both shifts are 0 unless both SYNs carried the option. */
   declare rcvScale: number;
-  declare windowScaling: boolean;
 
   /** The largest text of a packet that the peer has sent: its full segment, as far as we know. */
   declare peerSegmentBytes: number;
 
+  // How wide a window is offered (receive-tuning.ts): at most so many bytes; the most that was read in a round trip, when
+  // and where this one began, and where the last one did.
+  declare windowLimitBytes: number;
+  declare readPerRoundBytes: number;
+  declare readRoundMs: number;
+  declare readRoundSeq: Seq;
+  declare readLastRoundSeq: Seq;
+
   // Timestamps (RFC 7323 section 3 to 5).
-  declare timestamps: boolean;
   declare tsRecent: number;
   declare tsRecentUs: number;
   declare tsOffset: number;
   /** Last.ACK.sent. */
   declare lastAckSent: Seq;
 
-  // Selective acknowledgment (RFC 2018): both SYNs permitted it.
-  declare sack: boolean;
-  /** What arrived twice and was not reported yet (RFC 2883; sack-blocks.ts). */
-  declare dsackOwed: boolean;
+  /** What is to be reported as having arrived twice, while `dsackOwed` (RFC 2883; sack-blocks.ts). */
   declare dsackLeft: Seq;
   declare dsackRight: Seq;
 
+  /** Fast Open: bits of fast-open.ts, 0 when it has no part in the connection. */
+  declare fastOpen: number;
+
   // Acknowledgment to be sent.
-  declare ackNow: boolean;
-  declare ackDelayed: boolean;
+  /** Acknowledgments that do not wait, unless data goes both ways (`TcpSettings.quickAcks`). */
+  declare quickAcks: number;
+  declare interactive: boolean;
+  /** When text last arrived in order. */
+  declare lastTextUs: number;
   /** Out-of-order segments of this turn: each is owed an acknowledgment of its own (RFC 5681 4.2). */
   declare duplicateAcksOwed: number;
-  /** When a segment without text was last answered for being unacceptable. */
+  /** When an unacceptable segment (those without text) was last answered, or challenged. */
   declare lastUnacceptableUs: number;
 
   // What the application queued (send-queue.ts): bytes sndUna..sndEnd lie in regions, a FIN follows at sndEnd.
   declare sndEnd: Seq;
-  declare finQueued: boolean;
-  /** Set by the application's `close`: it will read no more. */
-  declare readClosed: boolean;
+  /** Nobody will read any more: once we have closed, more text is answered with a reset (RFC 9293 3.6.1). */
+  declare resetsOnText: boolean;
+  /** Nobody has it open any more. */
+  declare abandoned: boolean;
+  /** The state that the peer's reset has ended; CLOSED without one. */
+  declare resetState: number;
   declare regionHead: SendRegion | null;
   declare regionTail: SendRegion | null;
   /** A region at or before the one that holds sndNxt. */
   declare regionCursor: SendRegion | null;
-  declare writableWanted: boolean;
+  /** RFC 9293 3.7.4, as a socket's TCP_NODELAY and TCP_CORK choose; a connection sends at once unless its user says so. */
+  declare nagle: boolean;
+  declare corked: boolean;
+  /** Behind the last segment that was not full. */
+  declare smallEnd: Seq;
 
   // What the application has not read (receive-queue.ts): bytes readSeq..rcvNxt.
   declare readSeq: Seq;
-  /** The peer's FIN was reached and counted in rcvNxt. */
-  declare finReceived: boolean;
-  /** Where the peer's FIN lies, once one was seen beyond a gap. */
-  declare peerFinSeen: boolean;
+  /** Where the peer's FIN lies, while `peerFinSeen`. */
   declare peerFin: Seq;
-  /** The connection has ended in order, and only waits for the application to read what is left. */
-  declare lingering: boolean;
   declare deliveryHead: number;
   declare deliveryTail: number;
   declare ring: ReceiveRing | null;
@@ -179,8 +200,6 @@ export class Tcb {
   /** The least round trip lately, and when it was measured. */
   declare minRttUs: number;
   declare minRttAtUs: number;
-  /** The SYN was sent once, so that its acknowledgment measures a round trip. */
-  declare synTimed: boolean;
 
   // What is in flight (sent-ranges.ts), and the bytes of it that are held by the peer, lost, and sent again.
   declare sentHead: number;
@@ -192,6 +211,8 @@ export class Tcb {
   /** Without SACK: what the duplicate acknowledgments say has left the network (RFC 5681 3.2). */
   declare duplicateAcks: number;
   declare duplicateBytes: number;
+  /** Why what was last found lost was (trace.ts). */
+  declare lossReason: number;
   /** Partial acknowledgments of this recovery. */
   declare partialAcks: number;
 
@@ -200,16 +221,11 @@ export class Tcb {
   declare rackEnd: Seq;
   declare rackRttUs: number;
   declare rackFack: Seq;
-  declare reordered: boolean;
   declare reoWndMultiplier: number;
   declare reoWndPersist: number;
   declare dsackRound: Seq;
-  declare dsackSeen: boolean;
-  /** A tail loss probe is due; one is out, up to TLP.end_seq, and whether it was a retransmission (tail-loss-probe.ts). */
-  declare tlpNow: boolean;
-  declare tlpOut: boolean;
+  /** TLP.end_seq, while `tlpOut`. */
   declare tlpEnd: Seq;
-  declare tlpRetransmitted: boolean;
 
   // Loss recovery and congestion control (recovery.ts, prr.ts, congestion/).
   declare cwndBytes: number;
@@ -220,20 +236,14 @@ export class Tcb {
   declare prrDeliveredBytes: number;
   declare prrOutBytes: number;
   declare recoverFlightBytes: number;
-  /** What a recovery that was for nothing goes back to. */
-  declare undoPossible: boolean;
+  /** What a recovery that was for nothing goes back to, while `undoPossible`. */
   declare undoCwndBytes: number;
   declare undoSsthreshBytes: number;
   declare undoRetransmittedBytes: number;
   declare firstRetransmitStamp: number;
-  /** F-RTO (RFC 5682) is finding out whether the time-out was spurious. */
-  declare frto: boolean;
-  /** Meanwhile new data leaves, and nothing is sent again. */
-  declare frtoHolds: boolean;
   /** The most that was in flight in this window of data, and where that ends (RFC 7661). */
   declare usedCwndBytes: number;
   declare usedCwndSeq: Seq;
-  declare cwndLimited: boolean;
   /** pipeACK (RFC 7661 4.2): the most delivered in a round trip, in this sampling period and in the one before; since when, and when half of the window was used last. */
   declare pipeAckBytes: number;
   declare pipeAckBeforeBytes: number;
@@ -252,24 +262,15 @@ export class Tcb {
   declare nextSendUs: number;
   declare sendQuantumBytes: number;
 
-  // Explicit congestion notification (RFC 3168): in SYN-SENT whether it was offered, then whether both ends have agreed on it.
-  declare ecn: boolean;
-  /** The peer is told of a mark with every acknowledgment, until it has reacted. */
-  declare ecnEchoOwed: boolean;
-  /** Our window has come down: the next new segment says so. */
-  declare cwrOwed: boolean;
-
   declare congestion: CongestionControl;
   /** What the congestion control keeps for the connection; its own, and kept for the next connection of this record. */
   declare congestionState: CongestionState | null;
   /** Retransmissions of the oldest segment since the peer last answered. */
   declare retries: number;
-  /** A zero-window probe is due. */
-  declare probeNow: boolean;
-  /** A SYN, or SYN-ACK, is due. */
-  declare synNow: boolean;
-  /** A keep-alive probe is due. */
-  declare keepAliveNow: boolean;
+  /** With `retries` above 0: when what the peer does not answer was sent (user-timeout.ts). */
+  declare unansweredSinceUs: number;
+  /** And the first time-out; Infinity once something of full size, sent since, has arrived all the same (path-mtu-probing.ts). */
+  declare timedOutUs: number;
   declare keepAliveProbesSent: number;
   declare lastReceivedUs: number;
   declare lastSentUs: number;
@@ -290,11 +291,8 @@ export class Tcb {
   /** Each window probe doubles the interval. */
   declare persistShift: number;
 
-  // Membership of the turn's lists.
-  declare inReady: boolean;
-  declare inOutput: boolean;
-
   constructor(tcp: Tcp, index: number, retransmitTimer: number, delayedAckTimer: number, slowTimer: number) {
+    super();
     this.tcp = tcp;
     this.index = index;
     this.retransmitTimer = retransmitTimer;
@@ -307,6 +305,7 @@ export class Tcb {
   /** The values of a connection that has not begun. */
   reset(): void {
     const zero = toSeq(0);
+    this.clearFlags();
     this.state = CLOSED;
     this.path = null;
     this.remoteAddress = 0;
@@ -314,6 +313,7 @@ export class Tcb {
     this.localAddress = 0;
     this.localPort = 0;
     this.listener = null;
+    this.options = INITIAL_OPTIONS;
     this.user = null;
     this.events = 0;
     this.error = '';
@@ -327,37 +327,41 @@ export class Tcb {
     this.sndScale = 0;
     this.mssBytes = 0;
     this.peerMssBytes = 0;
+    this.pathSearch = null;
     this.irs = zero;
     this.rcvNxt = zero;
     this.rcvAdv = zero;
     this.rcvScale = 0;
-    this.windowScaling = false;
     this.peerSegmentBytes = 0;
-    this.timestamps = false;
+    this.windowLimitBytes = 0;
+    this.readPerRoundBytes = 0;
+    this.readRoundMs = 0;
+    this.readRoundSeq = zero;
+    this.readLastRoundSeq = zero;
     this.tsRecent = 0;
     this.tsRecentUs = 0;
     this.tsOffset = 0;
     this.lastAckSent = zero;
-    this.sack = false;
-    this.dsackOwed = false;
     this.dsackLeft = zero;
     this.dsackRight = zero;
-    this.ackNow = false;
-    this.ackDelayed = false;
+    this.fastOpen = 0;
+    this.quickAcks = 0;
+    this.interactive = false;
+    this.lastTextUs = Number.NEGATIVE_INFINITY;
     this.duplicateAcksOwed = 0;
     this.lastUnacceptableUs = Number.NEGATIVE_INFINITY;
     this.sndEnd = zero;
-    this.finQueued = false;
-    this.readClosed = false;
+    this.resetsOnText = false;
+    this.abandoned = false;
+    this.resetState = CLOSED;
     this.regionHead = null;
     this.regionTail = null;
     this.regionCursor = null;
-    this.writableWanted = false;
+    this.nagle = false;
+    this.corked = false;
+    this.smallEnd = zero;
     this.readSeq = zero;
-    this.finReceived = false;
-    this.peerFinSeen = false;
     this.peerFin = zero;
-    this.lingering = false;
     this.deliveryHead = -1;
     this.deliveryTail = -1;
     this.ring = null;
@@ -367,7 +371,6 @@ export class Tcb {
     this.rttSeq = zero;
     this.minRttUs = 0;
     this.minRttAtUs = 0;
-    this.synTimed = false;
     this.sentHead = NO_RANGE;
     this.sentTail = NO_RANGE;
     this.sentRanges = 0;
@@ -376,20 +379,16 @@ export class Tcb {
     this.retransmittedBytes = 0;
     this.duplicateAcks = 0;
     this.duplicateBytes = 0;
+    this.lossReason = 0;
     this.partialAcks = 0;
     this.rackUs = 0;
     this.rackEnd = zero;
     this.rackRttUs = 0;
     this.rackFack = zero;
-    this.reordered = false;
     this.reoWndMultiplier = 1;
     this.reoWndPersist = 0;
     this.dsackRound = zero;
-    this.dsackSeen = false;
-    this.tlpNow = false;
-    this.tlpOut = false;
     this.tlpEnd = zero;
-    this.tlpRetransmitted = false;
     this.cwndBytes = 0;
     this.ssthreshBytes = 0;
     this.recoveryState = OPEN;
@@ -397,16 +396,12 @@ export class Tcb {
     this.prrDeliveredBytes = 0;
     this.prrOutBytes = 0;
     this.recoverFlightBytes = 0;
-    this.undoPossible = false;
     this.undoCwndBytes = 0;
     this.undoSsthreshBytes = 0;
     this.undoRetransmittedBytes = 0;
     this.firstRetransmitStamp = 0;
-    this.frto = false;
-    this.frtoHolds = false;
     this.usedCwndBytes = 0;
     this.usedCwndSeq = zero;
-    this.cwndLimited = false;
     this.pipeAckBytes = NO_PIPE_ACK;
     this.pipeAckBeforeBytes = NO_PIPE_ACK;
     this.pipeAckAtUs = 0;
@@ -419,14 +414,10 @@ export class Tcb {
     this.pacingBytesPerSecond = 0;
     this.nextSendUs = 0;
     this.sendQuantumBytes = 0;
-    this.ecn = false;
-    this.ecnEchoOwed = false;
-    this.cwrOwed = false;
     this.congestion = newReno;
     this.retries = 0;
-    this.probeNow = false;
-    this.synNow = false;
-    this.keepAliveNow = false;
+    this.unansweredSinceUs = 0;
+    this.timedOutUs = 0;
     this.keepAliveProbesSent = 0;
     this.lastReceivedUs = 0;
     this.lastSentUs = 0;
@@ -436,7 +427,5 @@ export class Tcb {
     this.consumedBytes = 0;
     this.timerPurpose = TIMER_RETRANSMIT;
     this.persistShift = 0;
-    this.inReady = false;
-    this.inOutput = false;
   }
 }

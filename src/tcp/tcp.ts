@@ -21,6 +21,7 @@ import { TCP_ACK, TCP_RST } from '../wire/tcp.ts';
 import { Acknowledgment } from './acknowledgment.ts';
 import type { CongestionControl } from './congestion/congestion.ts';
 import { CONGESTION_CONTROLS } from './congestion/controls.ts';
+import { type ConnectionOptions, connectionOptionsOf } from './connection-options.ts';
 import { ConnectionTable, NOT_FOUND, timeWaitValue } from './connections.ts';
 import {
   ACTIVE_OPENS,
@@ -31,9 +32,12 @@ import {
   TIME_WAIT_EVICTED,
 } from './counters.ts';
 import { RateSample } from './delivery-rate.ts';
+import { FAST_OPEN_CLIENT, FAST_OPEN_WANTED, FastOpenCookies, fastOpenIsOver } from './fast-open.ts';
+import { FastOpenServers } from './fast-open-client.ts';
 import { InitialSequence } from './initial-sequence.ts';
 import { input, reportIcmpError } from './input.ts';
-import { DEFAULT_BACKLOG, Listener } from './listener.ts';
+import { Listener, type ListenOptions } from './listener.ts';
+import { DEFAULT_MSS_BYTES } from './mss.ts';
 import { outputConnection, outputReplies } from './output.ts';
 import { EPHEMERAL_PORTS, EphemeralPorts } from './ports.ts';
 import { ReceiveQueues, unreadBytes } from './receive-queue.ts';
@@ -63,6 +67,10 @@ export class Tcp implements Transport {
   readonly mtuBytes: number;
   readonly features: DeviceFeatures;
   readonly settings: TcpSettings;
+  /** Somebody wants to know of decisions. */
+  readonly tracing: boolean;
+  /** What connections begin with. */
+  readonly connectionOptions: ConnectionOptions;
   /** The device cuts super-frames, and is given them. */
   readonly superFrames: boolean;
   readonly counters = new Counters(TCP_COUNTER_NAMES);
@@ -75,6 +83,8 @@ export class Tcp implements Transport {
   readonly receiveMemory: BlockAllocator;
   readonly initialSequence: InitialSequence;
   readonly synCookies: SynCookies;
+  readonly fastOpenCookies: FastOpenCookies;
+  readonly fastOpenServers: FastOpenServers;
   readonly congestion: CongestionControl;
   readonly random: Random;
   readonly replies = new Replies();
@@ -109,6 +119,8 @@ export class Tcp implements Transport {
     const settings = { ...DEFAULT_TCP_SETTINGS, ...chosen };
     checkSettings(settings);
     this.settings = settings;
+    this.tracing = settings.trace !== null;
+    this.connectionOptions = connectionOptionsOf(settings);
     this.congestion = CONGESTION_CONTROLS[settings.congestion];
     this.stack = stack;
     this.bytes = stack.bytes;
@@ -123,7 +135,7 @@ export class Tcp implements Transport {
     this.features = stack.features;
     this.superFrames = settings.superFrames && stack.features.segmentTcp4;
     this.ranges = new SentRanges(stack.clock, this.superFrames);
-    this.receiveScale = scaleFor(settings.receiveBufferBytes);
+    this.receiveScale = settings.windowScale < 0 ? scaleFor(settings.receiveBufferBytes) : settings.windowScale;
     this.challengeBudget = settings.challengeAcksPerSecond;
     const { random } = stack;
     this.random = random;
@@ -131,10 +143,13 @@ export class Tcp implements Transport {
     this.initialSequence = new InitialSequence(random);
     this.synCookies = new SynCookies(random);
     this.ports = new EphemeralPorts(random);
+    this.fastOpenCookies = new FastOpenCookies(random, settings.fastOpenKeyUs);
+    this.fastOpenServers = new FastOpenServers(settings.maxFastOpenServers);
     this.timeWait = new TimeWaitRecords(settings.maxTimeWait);
     this.regions = new RegionPool(this.queue, settings.reuseRecords);
     this.receiveMemory = new BlockAllocator(stack.arena, settings.receivePoolBytes);
-    this.receiveQueues = new ReceiveQueues(this.bytes, this.receiveMemory, settings.receiveBufferBytes);
+    const { receiveBufferBytes } = settings;
+    this.receiveQueues = new ReceiveQueues(this.bytes, this.receiveMemory, receiveBufferBytes, settings, this.counters);
     this.retransmitKind = this.timers.addKind((index) => retransmitExpired(this, this.connection(index)));
     this.delayedAckKind = this.timers.addKind((index) => delayedAckExpired(this, this.connection(index)));
     this.slowKind = this.timers.addKind((index) => slowExpired(this, this.connection(index)));
@@ -169,10 +184,10 @@ export class Tcp implements Transport {
   // User calls that concern no connection yet (RFC 9293 section 3.9.1.1, OPEN).
 
   /** Passive OPEN. Throws `RangeError` for a bad port or one that is being listened on. */
-  listen(port: number, accept: (connection: Tcb) => TcpUser, options: { backlog?: number } = {}): Listener {
+  listen(port: number, accept: (connection: Tcb) => TcpUser, options: ListenOptions = {}): Listener {
     if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new RangeError(`port ${port} is not 1 to 65535`);
     if (this.listeners.has(port)) throw new RangeError(`port ${port} is listened on already`);
-    const listener = new Listener(this, port, options.backlog ?? DEFAULT_BACKLOG, accept);
+    const listener = new Listener(this, port, options, accept);
     this.listeners.set(port, listener);
     return listener;
   }
@@ -180,22 +195,34 @@ export class Tcp implements Transport {
   /**
    * Active OPEN. `user` hears `EVENT_CONNECTED`, or `EVENT_CLOSED` with the error. Null when `maxConnections` is reached
    * or no local port is free; throws `RangeError` for a port that cannot be, and a local address that is not the stack's
-   * (default: its primary one).
+   * (default: its primary one). A local port is chosen unless one is given; null too when that one is taken. With `fastOpen`
+   * (RFC 7413) what is queued before the turn's output may leave with the SYN, and reach the server's application more than once.
    */
-  connect(remoteAddress: number, remotePort: number, user: TcpUser, localAddress = this.local.primary): Tcb | null {
+  connect(
+    remoteAddress: number,
+    remotePort: number,
+    user: TcpUser,
+    localAddress = this.local.primary,
+    chosenPort = 0,
+    fastOpen = false,
+  ): Tcb | null {
     if (!Number.isInteger(remotePort) || remotePort < 1 || remotePort > 65_535) {
       throw new RangeError(`port ${remotePort} is not 1 to 65535`);
     }
     if (!this.local.has(localAddress)) {
       throw new RangeError(`${formatIpv4(localAddress)} is not an address of this stack`);
     }
-    const localPort = this.choosePort(remoteAddress, remotePort, localAddress);
+    const localPort =
+      chosenPort === 0
+        ? this.choosePort(remoteAddress, remotePort, localAddress)
+        : this.freePort(remoteAddress, remotePort, localAddress, chosenPort);
     const tcb = localPort === 0 ? null : this.createConnection(remoteAddress, remotePort, localAddress, localPort);
     if (tcb === null) return null;
     tcb.user = user;
     this.counters.increment(ACTIVE_OPENS);
     this.clock.look();
     this.initialSequence.choose(tcb, this.nowUs);
+    if (fastOpen && (this.settings.fastOpen & FAST_OPEN_CLIENT) !== 0) tcb.fastOpen = FAST_OPEN_WANTED;
     setState(tcb, SYN_SENT);
     if (tcb.path === null) {
       this.finish(tcb, 'ENETUNREACH');
@@ -218,6 +245,11 @@ export class Tcp implements Transport {
     return 0;
   }
 
+  /** The port that the caller has chosen, or 0 when another connection to the same end has it. */
+  private freePort(remoteAddress: number, remotePort: number, localAddress: number, port: number): number {
+    return this.table.find(remoteAddress, remotePort, localAddress, port) === NOT_FOUND ? port : 0;
+  }
+
   findListener(port: number): Listener | null {
     return this.listeners.get(port) ?? null;
   }
@@ -226,7 +258,8 @@ export class Tcp implements Transport {
     if (this.listeners.get(listener.port) !== listener) return;
     this.listeners.delete(listener.port);
     for (const tcb of this.tcbs) {
-      if (tcb.listener === listener && tcb.state === SYN_RECEIVED) this.abort(tcb, 'ECONNABORTED');
+      const isAccepted = tcb.user !== null;
+      if (tcb.listener === listener && tcb.state === SYN_RECEIVED && !isAccepted) this.abort(tcb, 'ECONNABORTED');
     }
   }
 
@@ -325,9 +358,10 @@ export class Tcp implements Transport {
     tcb.localAddress = localAddress;
     tcb.localPort = localPort;
     tcb.path = this.paths.acquire(remoteAddress, localAddress) ?? null;
+    tcb.options = this.connectionOptions;
     tcb.rtoUs = this.settings.initialRtoUs;
     tcb.tsOffset = this.initialSequence.timestampOffset(localAddress, remoteAddress);
-    tcb.rcvScale = this.receiveScale;
+    tcb.rcvScale = this.settings.windowScaling ? this.receiveScale : 0;
     this.table.set(remoteAddress, remotePort, localAddress, localPort, tcb.index);
     return tcb;
   }
@@ -336,6 +370,15 @@ export class Tcp implements Transport {
   announce(tcb: Tcb): void {
     if (tcb.listener !== null) {
       tcb.listener.halfOpen--;
+      fastOpenIsOver(tcb);
+      if (tcb.user !== null) return;
+    }
+    this.introduce(tcb);
+  }
+
+  /** The application gets the connection: once it is established, or with Fast Open before. */
+  introduce(tcb: Tcb): void {
+    if (tcb.listener !== null) {
       try {
         tcb.user = tcb.listener.accept(tcb);
       } catch (error) {
@@ -353,7 +396,10 @@ export class Tcp implements Transport {
    */
   finish(tcb: Tcb, error: ConnectionError): void {
     if (tcb.state === CLOSED) return;
-    if (tcb.state === SYN_RECEIVED && tcb.listener !== null) tcb.listener.halfOpen--;
+    if (tcb.state === SYN_RECEIVED && tcb.listener !== null) {
+      tcb.listener.halfOpen--;
+      fastOpenIsOver(tcb);
+    }
     setState(tcb, CLOSED);
     tcb.error = error;
     this.timers.cancel(tcb.retransmitTimer);
@@ -535,4 +581,11 @@ function checkSettings(settings: TcpSettings): void {
   if (buffer < 4096 || buffer > 2 ** 30 || (buffer & (buffer - 1)) !== 0) {
     throw new RangeError(`receiveBufferBytes ${buffer} is not a power of two from 4096 to 2^30`);
   }
+  const window = settings.initialReceiveWindowBytes;
+  if (!Number.isInteger(window) || window < DEFAULT_MSS_BYTES) {
+    throw new RangeError(`initialReceiveWindowBytes ${window} is less than ${DEFAULT_MSS_BYTES}`);
+  }
+  const scale = settings.windowScale;
+  if (!Number.isInteger(scale) || scale < -1 || scale > 14)
+    throw new RangeError(`windowScale ${scale} is not -1 to 14`);
 }

@@ -128,6 +128,10 @@ export class TimeWaitRecords {
     return int32At(this.tsRecents, record);
   }
 
+  setTsRecent(record: number, value: number): void {
+    this.tsRecents[record] = value;
+  }
+
   tsOffset(record: number): number {
     return int32At(this.tsOffsets, record);
   }

@@ -1,6 +1,6 @@
 /**
  * TCP options: maximum segment size (RFC 9293 section 3.7.1), window scale and timestamps (RFC 7323), selective
- * acknowledgement (RFC 2018).
+ * acknowledgement (RFC 2018), Fast Open (RFC 7413, and as before it in an experimental option), user timeout (RFC 5482).
  *
  * Parsing fills one object that is made once and used for every segment: nothing is allocated. Writers lay options out
  * as Linux does, each a whole number of 32-bit words (NOPs in front), so that any sequence of them is a legal header.
@@ -16,12 +16,17 @@ export const OPTION_WINDOW_SCALE = 3;
 export const OPTION_SACK_PERMITTED = 4;
 export const OPTION_SACK = 5;
 export const OPTION_TIMESTAMPS = 8;
+export const OPTION_USER_TIMEOUT = 28;
+export const OPTION_FAST_OPEN = 34;
+/** Shared by experiments, told apart by the sixteen bits that follow (RFC 6994). */
+export const OPTION_EXPERIMENT = 254;
 
 // What each writer puts into the header, padding included.
 export const MSS_BYTES = 4;
 export const WINDOW_SCALE_BYTES = 4;
 export const SACK_PERMITTED_BYTES = 4;
 export const TIMESTAMPS_BYTES = 12;
+export const USER_TIMEOUT_BYTES = 4;
 /** Of `writeSackBlocks`: this and `SACK_BLOCK_BYTES` for each block. */
 export const SACK_BYTES = 4;
 export const SACK_BLOCK_BYTES = 8;
@@ -37,6 +42,15 @@ const WINDOW_SCALE_LENGTH = 3;
 const SACK_PERMITTED_LENGTH = 2;
 const TIMESTAMPS_LENGTH = 10;
 const SACK_LENGTH = 2;
+const USER_TIMEOUT_LENGTH = 4;
+const FAST_OPEN_LENGTH = 2;
+const FAST_OPEN_EXPERIMENT_LENGTH = 4;
+
+/** The experiment that became RFC 7413. */
+const FAST_OPEN_MAGIC = 0xf989;
+// RFC 7413 section 4.1.1.
+const MIN_FAST_OPEN_COOKIE_BYTES = 4;
+export const MAX_FAST_OPEN_COOKIE_BYTES = 16;
 
 // Offsets from an option's kind byte.
 const LENGTH_OFFSET = 1;
@@ -65,6 +79,13 @@ export class TcpOptions {
   sackCount = 0;
   readonly sackLeft: Int32Array = new Int32Array(MAX_SACK_BLOCKS);
   readonly sackRight: Int32Array = new Int32Array(MAX_SACK_BLOCKS);
+  /** Bytes of the Fast Open cookie, 0 for a request, -1 when absent or of a length that none has; then the two after it mean nothing. */
+  fastOpenBytes = -1;
+  readonly fastOpenCookie: Bytes = new Uint8Array(MAX_FAST_OPEN_COOKIE_BYTES);
+  /** It came in the experimental option. */
+  fastOpenExperimental = false;
+  /** Granularity and time-out as they came, sixteen bits; -1 when absent. */
+  userTimeout = -1;
 }
 
 /**
@@ -80,6 +101,8 @@ export function parseTcpOptions(bytes: Bytes, at: number, headerBytes: number, i
   into.tsValue = 0;
   into.tsEcho = 0;
   into.sackCount = 0;
+  into.fastOpenBytes = -1;
+  into.userTimeout = -1;
   const end = at + headerBytes;
   let p = at + TCP_BYTES;
   // Nearly every segment of a connection with timestamps carries these twelve bytes and nothing else.
@@ -124,9 +147,30 @@ function readOption(bytes: Bytes, p: number, kind: number, length: number, into:
       if (length !== TIMESTAMPS_LENGTH) return false;
       readTimestamps(bytes, p, into);
       return true;
+    case OPTION_FAST_OPEN:
+      readFastOpen(bytes, p + VALUE_OFFSET, length - FAST_OPEN_LENGTH, false, into);
+      return true;
+    case OPTION_EXPERIMENT:
+      if (length >= FAST_OPEN_EXPERIMENT_LENGTH && u16(bytes, p + VALUE_OFFSET) === FAST_OPEN_MAGIC) {
+        readFastOpen(bytes, p + FAST_OPEN_EXPERIMENT_LENGTH, length - FAST_OPEN_EXPERIMENT_LENGTH, true, into);
+      }
+      return true;
+    case OPTION_USER_TIMEOUT:
+      if (length === USER_TIMEOUT_LENGTH) into.userTimeout = u16(bytes, p + VALUE_OFFSET);
+      return true;
     default:
       return true;
   }
+}
+
+/** RFC 7413 section 4.1.1: a cookie of an odd length, too short or too long is ignored. */
+function readFastOpen(bytes: Bytes, at: number, cookieBytes: number, isExperimental: boolean, into: TcpOptions): void {
+  const isRequest = cookieBytes === 0;
+  const isCookie = cookieBytes >= MIN_FAST_OPEN_COOKIE_BYTES && cookieBytes <= MAX_FAST_OPEN_COOKIE_BYTES;
+  if (!isRequest && (!isCookie || (cookieBytes & 1) !== 0)) return;
+  into.fastOpenBytes = cookieBytes;
+  for (let i = 0; i < cookieBytes; i++) into.fastOpenCookie[i] = u8(bytes, at + i);
+  into.fastOpenExperimental = isExperimental;
 }
 
 function readTimestamps(bytes: Bytes, p: number, into: TcpOptions): void {
@@ -182,6 +226,31 @@ export function writeSackPermittedTimestamps(bytes: Bytes, at: number, value: nu
   setU32(bytes, at + 4, value);
   setU32(bytes, at + 8, echo);
   return at + TIMESTAMPS_BYTES;
+}
+
+/** A Fast Open cookie, or with none of its bytes the request for one; NOPs behind it, as Linux has them, up to a whole word. */
+export function writeFastOpen(
+  bytes: Bytes,
+  at: number,
+  cookie: Bytes | null,
+  cookieBytes: number,
+  isExperimental: boolean,
+): number {
+  const headBytes = isExperimental ? FAST_OPEN_EXPERIMENT_LENGTH : FAST_OPEN_LENGTH;
+  setU8(bytes, at, isExperimental ? OPTION_EXPERIMENT : OPTION_FAST_OPEN);
+  setU8(bytes, at + LENGTH_OFFSET, headBytes + cookieBytes);
+  if (isExperimental) setU16(bytes, at + VALUE_OFFSET, FAST_OPEN_MAGIC);
+  let p = at + headBytes;
+  if (cookie !== null) for (let i = 0; i < cookieBytes; i++) setU8(bytes, p++, u8(cookie, i));
+  while (((p - at) & 3) !== 0) setU8(bytes, p++, OPTION_NOP);
+  return p;
+}
+
+/** The user timeout: four bytes; `value` as `TcpOptions.userTimeout`. */
+export function writeUserTimeout(bytes: Bytes, at: number, value: number): number {
+  setU16(bytes, at, (OPTION_USER_TIMEOUT << 8) | USER_TIMEOUT_LENGTH);
+  setU16(bytes, at + VALUE_OFFSET, value);
+  return at + USER_TIMEOUT_LENGTH;
 }
 
 /** NOP, NOP and the first `count` (1 to 4) blocks: `SACK_BYTES + count * SACK_BLOCK_BYTES` bytes. */

@@ -113,6 +113,7 @@ integrationTest(
       [2, 'cheetah --sockets --root / --no-offload', /--no-offload/],
       [2, 'cheetah --sockets --root / --address localhost', /--address localhost/],
       [2, 'cheetah --sockets --root / --log-level loud', /--log-level loud/],
+      [2, 'cheetah --sockets --root / --trace', /--trace/],
       [2, 'cheetah --sockets', /--root/],
       [1, `cheetah --sockets --root / --address 127.0.0.1 --port ${LISTEN_PORT}`, /EADDRINUSE/],
       [2, 'forward --sockets', /--listen/],

@@ -275,7 +275,7 @@ simulate(
     peer.send();
     t.is(user.history.length, 2);
   },
-  { settings: { sendLowWaterBytes: 50_000 } },
+  { settings: { sendLowWaterBytes: 50_000, maxSendLowWaterBytes: 50_000 } },
 );
 
 simulate('events that the application does not take stay', (t, world) => {

@@ -128,7 +128,8 @@ simulate('our FIN is never acknowledged: the connection is given up', (t, world)
   t.true(world.runUntil(() => user.closed));
   t.is(user.error, 'ETIMEDOUT');
   const fins = peer.takeAll().filter((seen) => seen.flags === 'FA');
-  t.is(fins.length, 16);
+  // Nobody waits for it any more (orphanRetries).
+  t.is(fins.length, 1 + 8);
 });
 
 simulate(

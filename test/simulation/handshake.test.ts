@@ -121,7 +121,8 @@ simulate('a SYN-ACK nobody answers is sent again with back-off and given up', (t
   world.advance(200 * SECOND);
   const answers = peer.takeAll();
   const synAcks = answers.filter((seen) => seen.flags === 'SA');
-  t.is(synAcks.length, SYN_TIMES_S.length);
+  // One attempt fewer than for a SYN, as in Linux (tcp_synack_retries).
+  t.is(synAcks.length, SYN_TIMES_S.length - 1);
   let dueUs = startUs;
   for (const [index, seen] of synAcks.entries()) {
     t.is(seen.seq, 0);
@@ -326,20 +327,24 @@ simulate(
   { settings: { maxConnections: 3 } },
 );
 
-simulate('SYN-RECEIVED: another SYN in the window is challenged, and one outside it is acknowledged', (t, world) => {
-  const user = new TestUser(world);
-  world.listen(user);
-  const peer = new RawPeer(world);
-  peer.send({ flags: 'S', mss: 1460 });
-  peer.takeAll();
-  // RFC 9293 3.10.7.4, first and fourth (RFC 5961 4.2).
-  peer.send({ flags: 'S', seq: 1000 });
-  t.deepEqual(peer.lines(), ['A 1:1(0) ack 1']);
-  peer.send({ flags: 'S', seq: -1000 });
-  t.deepEqual(peer.lines(), ['A 1:1(0) ack 1']);
-  peer.send({ seq: 1, ack: 1 });
-  t.deepEqual(user.history, ['connected']);
-});
+simulate(
+  'SYN-RECEIVED: another SYN in the window is challenged, and one outside it is acknowledged',
+  (t, world) => {
+    const user = new TestUser(world);
+    world.listen(user);
+    const peer = new RawPeer(world);
+    peer.send({ flags: 'S', mss: 1460 });
+    peer.takeAll();
+    // RFC 9293 3.10.7.4, first and fourth (RFC 5961 4.2).
+    peer.send({ flags: 'S', seq: 1000 });
+    t.deepEqual(peer.lines(), ['A 1:1(0) ack 1']);
+    peer.send({ flags: 'S', seq: -1000 });
+    t.deepEqual(peer.lines(), ['A 1:1(0) ack 1']);
+    peer.send({ seq: 1, ack: 1 });
+    t.deepEqual(user.history, ['connected']);
+  },
+  { settings: { invalidRateLimitUs: 0 } },
+);
 
 simulate('SYN-RECEIVED: a reset at the next sequence number ends it, any other does not', (t, world) => {
   const user = new TestUser(world);

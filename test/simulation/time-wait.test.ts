@@ -117,17 +117,25 @@ for (const [what, tsShift, seq, opens] of [
   });
 }
 
-simulate('without timestamps, a SYN that has one is judged by its sequence number', (t, world) => {
-  const peer = inTimeWait(world);
-  world.listen(() => new TestUser(world));
-  const older = new RawPeer(world, { port: peer.port, iss: peer.iss - 10 });
-  older.send({ flags: 'S', mss: 1460, timestamps: [0x7fffffff, 0] });
-  t.is(older.take().flags, 'A');
-  world.detach(older);
-  const newer = new RawPeer(world, { port: peer.port, iss: peer.iss + 10 });
-  newer.send({ flags: 'S', mss: 1460, timestamps: [1, 0] });
-  t.is(newer.take().flags, 'SA');
-});
+for (const [what, seq, timestamps, opens] of [
+  ['a timestamp, and an earlier sequence number', -10, true, true],
+  ['a timestamp, and a later sequence number', 10, true, true],
+  ['no timestamp, and an earlier sequence number', -10, false, false],
+  ['no timestamp, and a later sequence number', 10, false, true],
+] as const) {
+  simulate(
+    `without timestamps, a SYN with ${what} ${opens ? 'opens' : 'does not open'} a new connection`,
+    (t, world) => {
+      const peer = inTimeWait(world);
+      world.listen(() => new TestUser(world));
+      const again = new RawPeer(world, { port: peer.port, iss: peer.iss + seq });
+      // RFC 6191 section 2.
+      again.send({ flags: 'S', mss: 1460, timestamps: timestamps ? [1, 0] : null });
+      t.is(again.take().flags, opens ? 'SA' : 'A');
+      t.is(world.host.tcp.timeWait.live, opens ? 0 : 1);
+    },
+  );
+}
 
 simulate(
   'the oldest record makes room for a new one',

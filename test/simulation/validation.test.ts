@@ -15,6 +15,9 @@ import { simulate } from '../support/simulate.ts';
 
 const WINDOW = 65_535;
 
+/** What is not acceptable is answered however often it comes. */
+const ALL_ANSWERED = { invalidRateLimitUs: 0 };
+
 /** Leads an accepted connection into a state; nothing is left in the peer's inbox. */
 function enter(world: RawWorld, state: number): Connected {
   const connected = world.accept();
@@ -66,37 +69,45 @@ for (const state of STATES) {
     t.deepEqual(peer.lines(), []);
   });
 
-  simulate(`${name}: a reset elsewhere in the window is challenged, outside it is dropped`, (t, world) => {
-    const { peer, user, tcb } = enter(world, state);
-    const { rcvNxt } = { rcvNxt: peer.sndNxt };
-    const challenge = [`A ${peer.rcvNxt}:${peer.rcvNxt}(0) ack ${rcvNxt}`];
-    for (const offset of [1, 1000, WINDOW - 1 - rcvNxt]) {
-      // RFC 5961 3.2 (3).
-      peer.send({ flags: 'R', seq: rcvNxt + offset });
-      t.deepEqual(peer.lines(), challenge, `reset at +${offset}`);
-    }
-    for (const offset of [-1, -70_000, 2 ** 20, 2 ** 31 - 1]) {
-      peer.send({ flags: 'R', seq: rcvNxt + offset });
-      t.deepEqual(peer.lines(), [], `reset at ${offset}`);
-    }
-    t.is(tcb.state, state);
-    t.false(user.closed);
-  });
-
-  simulate(`${name}: a SYN anywhere is answered with an ACK and changes nothing`, (t, world) => {
-    const { peer, user, tcb } = enter(world, state);
-    const rcvNxt = peer.sndNxt;
-    const challenge = [`A ${peer.rcvNxt}:${peer.rcvNxt}(0) ack ${rcvNxt}`];
-    for (const flags of ['S', 'SA', 'SF', 'SFA']) {
-      for (const offset of [-100_000, -1, 0, 1, 1000, 2 ** 20]) {
-        // RFC 5961 4.2: "irrespective of the sequence number".
-        peer.send({ flags, seq: rcvNxt + offset, ack: ackIn(state) });
-        t.deepEqual(peer.lines(), challenge, `${flags} at ${offset}`);
+  simulate(
+    `${name}: a reset elsewhere in the window is challenged, outside it is dropped`,
+    (t, world) => {
+      const { peer, user, tcb } = enter(world, state);
+      const { rcvNxt } = { rcvNxt: peer.sndNxt };
+      const challenge = [`A ${peer.rcvNxt}:${peer.rcvNxt}(0) ack ${rcvNxt}`];
+      for (const offset of [1, 1000, WINDOW - 1 - rcvNxt]) {
+        // RFC 5961 3.2 (3).
+        peer.send({ flags: 'R', seq: rcvNxt + offset });
+        t.deepEqual(peer.lines(), challenge, `reset at +${offset}`);
       }
-    }
-    t.is(tcb.state, state);
-    t.false(user.closed);
-  });
+      for (const offset of [-1, -70_000, 2 ** 20, 2 ** 31 - 1]) {
+        peer.send({ flags: 'R', seq: rcvNxt + offset });
+        t.deepEqual(peer.lines(), [], `reset at ${offset}`);
+      }
+      t.is(tcb.state, state);
+      t.false(user.closed);
+    },
+    { settings: ALL_ANSWERED },
+  );
+
+  simulate(
+    `${name}: a SYN anywhere is answered with an ACK and changes nothing`,
+    (t, world) => {
+      const { peer, user, tcb } = enter(world, state);
+      const rcvNxt = peer.sndNxt;
+      const challenge = [`A ${peer.rcvNxt}:${peer.rcvNxt}(0) ack ${rcvNxt}`];
+      for (const flags of ['S', 'SA', 'SF', 'SFA']) {
+        for (const offset of [-100_000, -1, 0, 1, 1000, 2 ** 20]) {
+          // RFC 5961 4.2: "irrespective of the sequence number".
+          peer.send({ flags, seq: rcvNxt + offset, ack: ackIn(state) });
+          t.deepEqual(peer.lines(), challenge, `${flags} at ${offset}`);
+        }
+      }
+      t.is(tcb.state, state);
+      t.false(user.closed);
+    },
+    { settings: ALL_ANSWERED },
+  );
 
   simulate(
     `${name}: an ACK of what was never sent, or too old, is answered with an ACK and its text dropped`,
@@ -112,6 +123,7 @@ for (const state of STATES) {
       t.is(user.receivedBytes, 0);
       t.is(tcb.state, state);
     },
+    { settings: ALL_ANSWERED },
   );
 
   simulate(`${name}: a segment without ACK is dropped without a word`, (t, world) => {
@@ -132,9 +144,13 @@ simulate('a repeated ACK is no reason to drop the text that comes with it', (t, 
   peer.takeAll();
   // RFC 9293 3.10.7.4, fifth: a duplicate "can be ignored"; RFC 5961 5.2: down to SND.UNA - MAX.SND.WND.
   peer.send({ data: 100, ack: 1 });
-  peer.send({ data: 100, ack: 501 - WINDOW });
-  t.is(user.receivedBytes, 200);
+  t.is(user.receivedBytes, 100);
   t.true(user.isIntact);
+  peer.takeAll();
+  // What the peer has never acknowledged cannot be repeated.
+  peer.send({ seq: 101, data: 100, ack: 0 });
+  t.is(user.receivedBytes, 100);
+  t.deepEqual(peer.lines(), ['A 501:501(0) ack 101']);
 });
 
 simulate(
@@ -249,7 +265,31 @@ simulate(
     for (const count of counts) t.true(count >= 50 && count <= 150, `${count} challenge ACKs`);
     t.true(new Set(counts).size > 1);
   },
-  { settings: { challengeAcksPerSecond: 100 } },
+  { settings: { ...ALL_ANSWERED, challengeAcksPerSecond: 100 } },
+);
+
+simulate(
+  'a connection answers what it does not accept twice a second, and leaves the others their challenge ACKs',
+  (t, world) => {
+    const attacked = world.accept();
+    const other = world.accept();
+    for (let i = 0; i < 100; i++) {
+      attacked.peer.send({ flags: 'R', seq: 2 + i });
+      attacked.peer.send({ flags: 'S', seq: 1000 + i });
+      attacked.peer.send({ ack: 1_000_000, data: 10 });
+      world.advance(10 * MILLISECOND);
+    }
+    const answers = attacked.peer.takeAll().length;
+    t.true(answers >= 2 && answers <= 3, `${answers}`);
+    t.is(world.host.tcp.counters.get('challengeAcks'), answers);
+    t.is(world.host.tcp.counters.get('invalidNotAnswered'), 300 - answers);
+    // RFC 5961 section 7.
+    other.peer.send({ flags: 'R', seq: 2 });
+    t.is(other.peer.takeAll().length, 1);
+    // A real peer that has forgotten the connection shows itself all the same.
+    other.peer.send({ flags: 'R', seq: 1 });
+    t.is(other.user.error, 'ECONNRESET');
+  },
 );
 
 simulate(
@@ -260,7 +300,7 @@ simulate(
     // RFC 5961 section 7 limits the ACKs that answer SYNs, whatever their sequence number.
     t.true(peer.takeAll().length <= 150);
   },
-  { settings: { challengeAcksPerSecond: 100 } },
+  { settings: { ...ALL_ANSWERED, challengeAcksPerSecond: 100 } },
 );
 
 simulate('a bad checksum is dropped without a word', (t, world) => {

@@ -195,6 +195,7 @@ simulate('a window that is closed is not what an ACK beyond it says', (t, world)
   t.deepEqual(lengths(peer.takeAll()), [1460]);
   // RFC 9293 3.10.7.4, fifth: an older segment (SND.WL1, SND.WL2) must not change the window.
   peer.send({ data: 100, ack: 1461, window: 0 });
+  peer.send({ data: 100, ack: 1461, window: 0 });
   peer.takeAll();
   peer.send({ seq: 1, data: 100, ack: 1461, window: 5000 });
   t.false(peer.takeAll().some((seen) => seen.length > 0));

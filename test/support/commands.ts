@@ -4,12 +4,10 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import test from 'ava';
+import { environment } from './environment.ts';
 import { type CommandResult, integrationTest } from './netns.ts';
 
-/** This environment without what would send requests elsewhere, or touch files of the person who runs the tests. */
-export const environment: NodeJS.ProcessEnv = Object.fromEntries(
-  Object.entries(process.env).filter(([name]) => !/_proxy$/i.test(name) && !name.startsWith('NODE_')),
-);
+export { environment, within } from './environment.ts';
 
 const DEFAULT_TIMEOUT_MS = 60_000;
 const MAX_OUTPUT_BYTES = 256 << 20;
@@ -70,20 +68,6 @@ export async function until(what: string, holds: () => boolean, timeoutMs = 20_0
   while (!holds()) {
     if (Date.now() > endMs) throw new Error(`waited ${timeoutMs} ms in vain: ${what}`);
     await sleep(POLL_MS);
-  }
-}
-
-/** A promise, or an error when it takes too long. */
-export async function within<T>(what: string, promise: Promise<T>, timeoutMs = 30_000): Promise<T> {
-  const given = new AbortController();
-  const tooLong = sleep(timeoutMs, undefined, { signal: given.signal }).then(() => {
-    throw new Error(`waited ${timeoutMs} ms in vain: ${what}`);
-  });
-  tooLong.catch(() => {});
-  try {
-    return await Promise.race([promise, tooLong]);
-  } finally {
-    given.abort();
   }
 }
 

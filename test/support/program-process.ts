@@ -1,7 +1,7 @@
 /** `exonet` as a process of its own, with what it has printed so far. */
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
 import { once } from 'node:events';
-import { environment, within } from './commands.ts';
+import { environment, within } from './environment.ts';
 
 /** What the child is to be started with, so that what it prints can be read. */
 export const PIPED: SpawnOptions = { stdio: ['ignore', 'pipe', 'pipe'], env: environment };

@@ -6,6 +6,7 @@
  * byte. A segment is written as packetdrill writes it, `FA 1:101(100) ack 1`; PSH is left out.
  */
 
+import type { Arena } from '../../src/runtime/arena.ts';
 import { finishSum, pseudoSum4, sumBytes } from '../../src/wire/checksum.ts';
 import { ETHERNET_BYTES, ETHERTYPE_IPV4, setEthernet } from '../../src/wire/ethernet.ts';
 import { fillIcmpChecksum, ICMP_BYTES, setIcmpError } from '../../src/wire/icmp.ts';
@@ -51,7 +52,6 @@ import {
   writeWindowScale,
 } from '../../src/wire/tcp-options.ts';
 import { VNET_GSO_NONE, vnetGsoBytes, vnetGsoType } from '../../src/wire/virtio-net.ts';
-import type { RawWorld } from './raw-world.ts';
 
 const FLAG_BITS: Readonly<Record<string, number>> = {
   F: TCP_FIN,
@@ -63,6 +63,31 @@ const FLAG_BITS: Readonly<Record<string, number>> = {
   E: TCP_ECE,
   W: TCP_CWR,
 };
+
+/** What connects peers to a host: a simulated link (raw-world.ts) or a real one (wire-link.ts). */
+export interface RawLink {
+  readonly arena: Arena;
+  readonly clock: { nowUs(): number };
+  readonly hostAddress: number;
+  readonly peerAddress: number;
+  readonly hostMacHi: number;
+  readonly hostMacLo: number;
+  readonly peerMacHi: number;
+  readonly peerMacLo: number;
+  /** Checksums may be left to the other side. */
+  readonly offload: boolean;
+  readonly mtuBytes: number;
+  /** Where the next frame to the host is built. */
+  readonly frameAt: number;
+  nextPort(): number;
+  attach(peer: RawPeer): void;
+  /** An honest peer's timestamp clock. */
+  tsValue(): number;
+  /** Sends the frame that was built at `frameAt`. */
+  transmit(frameBytes: number): void;
+  /** Everything that is to happen at this moment. */
+  settle(): void;
+}
 
 /** A segment as the host sent it. */
 export interface Seen {
@@ -90,8 +115,15 @@ export interface Seen {
   readonly hasTimestamps: boolean;
   readonly tsValue: number;
   readonly tsEcho: number;
+  /** The Fast Open cookie, empty for a request; null when the option is absent. */
+  readonly fastOpen: Buffer | null;
+  readonly fastOpenExperimental: boolean;
+  /** Sixteen bits; -1 when absent. */
+  readonly userTimeout: number;
   readonly rawSeq: number;
   readonly rawAck: number;
+  /** Kinds of the options in their order, NOP and all. */
+  readonly optionKinds: readonly number[];
   /** What a super-frame is to be cut into; 0 for other frames. */
   readonly segmentBytes: number;
 }
@@ -129,7 +161,7 @@ export interface PeerOptions {
 }
 
 export class RawPeer {
-  readonly world: RawWorld;
+  readonly world: RawLink;
   readonly address: number;
   readonly port: number;
   hostPort: number;
@@ -151,7 +183,7 @@ export class RawPeer {
   /** All segments ever seen. */
   readonly log: Seen[] = [];
 
-  constructor(world: RawWorld, options: PeerOptions = {}) {
+  constructor(world: RawLink, options: PeerOptions = {}) {
     this.world = world;
     this.address = options.address ?? world.peerAddress;
     this.port = options.port ?? world.nextPort();
@@ -282,8 +314,13 @@ export class RawPeer {
       hasTimestamps: options.hasTimestamps,
       tsValue: options.tsValue,
       tsEcho: options.tsEcho,
+      fastOpen:
+        options.fastOpenBytes < 0 ? null : Buffer.from(options.fastOpenCookie.subarray(0, options.fastOpenBytes)),
+      fastOpenExperimental: options.fastOpenBytes >= 0 && options.fastOpenExperimental,
+      userTimeout: options.userTimeout,
       rawSeq,
       rawAck,
+      optionKinds: optionKinds(bytes.subarray(tcpAt + TCP_BYTES, tcpAt + headerBytes)),
       segmentBytes:
         vnetGsoType(bytes, ipAt - ETHERNET_BYTES) === VNET_GSO_NONE ? 0 : vnetGsoBytes(bytes, ipAt - ETHERNET_BYTES),
     };
@@ -318,6 +355,16 @@ export class RawPeer {
     setEthernet(bytes, at, world.hostMacHi, world.hostMacLo, world.peerMacHi, world.peerMacLo, ETHERTYPE_IPV4);
     setIpv4(bytes, at + ETHERNET_BYTES, packetBytes, 1, true, 64, protocol, this.address, world.hostAddress, tos);
   }
+}
+
+function optionKinds(options: Uint8Array): number[] {
+  const kinds: number[] = [];
+  for (let at = 0; at < options.length; ) {
+    const kind = options[at] ?? 0;
+    kinds.push(kind);
+    at += kind <= 1 ? 1 : Math.max(2, options[at + 1] ?? 0);
+  }
+  return kinds;
 }
 
 /** A segment as packetdrill would write it: flags, sequence numbers from and to, bytes, acknowledgment. */

@@ -19,7 +19,7 @@ import { ETHERNET_BYTES, ETHERTYPE_ARP, ETHERTYPE_IPV4, ethernetType, setEtherne
 import { ipv4HeaderBytes, ipv4Protocol, ipv4Target, PROTOCOL_TCP } from '../../src/wire/ipv4.ts';
 import { clearVnet } from '../../src/wire/virtio-net.ts';
 import { findLeaks } from './leaks.ts';
-import { type Crafted, type PeerOptions, patternByte, RawPeer } from './raw-peer.ts';
+import { type Crafted, type PeerOptions, patternByte, type RawLink, RawPeer } from './raw-peer.ts';
 import { TestUser } from './test-user.ts';
 
 export const SECOND = 1_000_000;
@@ -34,6 +34,14 @@ const FRAME_BYTES = 70_016;
 const FRAMES = 32;
 /** Far beyond every timer of a connection. */
 const EVERYTHING_OVER_US = 4000 * SECOND;
+
+/** Who is told of what the host sends. */
+export interface WirePeer {
+  /** Whether a segment of the host belongs to it. */
+  owns(ipTarget: number, tcpAt: number): boolean;
+  /** The segment, its IPv4 header at `ipAt`; valid during the call. */
+  accept(ipAt: number): void;
+}
 
 export interface RawWorldOptions {
   readonly seed?: number;
@@ -61,7 +69,7 @@ export interface Connected {
   readonly tcb: Tcb;
 }
 
-export class RawWorld {
+export class RawWorld implements RawLink {
   readonly clock = new VirtualClock();
   readonly arena = new Arena(ARENA_BYTES);
   readonly link: SimLink;
@@ -84,7 +92,7 @@ export class RawWorld {
   private sentFrames = 0;
   private readonly sendBatch = new TransmitBatch(1);
   private readonly receiveBatch = new ReceiveBatch(1);
-  private readonly peers: RawPeer[] = [];
+  private readonly peers: WirePeer[] = [];
   private port = 20_000;
   private turnAtUs = Number.POSITIVE_INFINITY;
   private patternAt = 0;
@@ -168,12 +176,12 @@ export class RawWorld {
     return this.port++;
   }
 
-  attach(peer: RawPeer): void {
+  attach(peer: WirePeer): void {
     this.peers.push(peer);
   }
 
   /** Lets a peer's segments go unseen from now on. */
-  detach(peer: RawPeer): void {
+  detach(peer: WirePeer): void {
     const index = this.peers.indexOf(peer);
     if (index >= 0) this.peers.splice(index, 1);
   }

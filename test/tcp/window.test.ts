@@ -21,7 +21,8 @@ function open(receiveStart: number, receiveBufferBytes: number, scale: number): 
   const tcb = createTcbAt(0, receiveStart);
   tcb.mssBytes = MSS_BYTES;
   tcb.rcvScale = scale;
-  tcb.rcvAdv = seqAdd(tcb.rcvNxt, synWindowField(tcp));
+  tcb.windowLimitBytes = receiveBufferBytes;
+  tcb.rcvAdv = seqAdd(tcb.rcvNxt, synWindowField(tcp, false));
   return { tcp, tcb };
 }
 
@@ -31,9 +32,9 @@ function announcedEdge(tcb: Tcb): Seq {
 }
 
 test('a SYN says at most what its field holds', (t) => {
-  t.is(synWindowField(tcpWith({ receiveBufferBytes: 4096 })), 4096);
-  t.is(synWindowField(tcpWith({ receiveBufferBytes: 65_536 })), 65_535);
-  t.is(synWindowField(tcpWith({ receiveBufferBytes: 2 ** 30 })), 65_535);
+  t.is(synWindowField(tcpWith({ receiveBufferBytes: 4096 }), false), 4096);
+  t.is(synWindowField(tcpWith({ receiveBufferBytes: 65_536 }), false), 65_535);
+  t.is(synWindowField(tcpWith({ receiveBufferBytes: 2 ** 30 }), false), 65_535);
 });
 
 test('the first segment after the SYN opens the window to the whole buffer', (t) => {

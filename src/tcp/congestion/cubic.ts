@@ -52,13 +52,13 @@ export const cubic: CongestionControl = {
   name: 'cubic',
 
   begin(_context: CongestionContext, tcb: Tcb): void {
-    // Records of connections are used again, and this with them.
+    // Records of connections are used again, and this with them; a connection that sends nothing needs none.
     if (tcb.congestionState instanceof CubicState) tcb.congestionState.reset();
-    else tcb.congestionState = new CubicState();
+    else tcb.congestionState = null;
   },
 
   acknowledged(context: CongestionContext, tcb: Tcb, bytes: number): void {
-    const state = tcb.congestionState as CubicState;
+    const state = stateOf(tcb);
     if (tcb.cwndBytes < tcb.ssthreshBytes) {
       const counted = state.hyStart.acknowledged(context, tcb, bytes);
       const left = slowStart(tcb, counted);
@@ -69,7 +69,7 @@ export const cubic: CongestionControl = {
 
   /** Sections 4.6 to 4.8. */
   reduce(_context: CongestionContext, tcb: Tcb, cause: number): void {
-    const state = tcb.congestionState as CubicState;
+    const state = stateOf(tcb);
     const segments = tcb.cwndBytes / tcb.mssBytes;
     state.wMaxBefore = state.wMax;
     // Section 4.7, fast convergence: a flow that gets less than before makes room for a new one.
@@ -82,13 +82,18 @@ export const cubic: CongestionControl = {
   },
 
   undo(tcb: Tcb): void {
-    const state = tcb.congestionState as CubicState;
+    const state = stateOf(tcb);
     state.wMax = state.wMaxBefore;
     state.epochUs = -1;
   },
 
   model: null,
 };
+
+function stateOf(tcb: Tcb): CubicState {
+  tcb.congestionState ??= new CubicState();
+  return tcb.congestionState as CubicState;
+}
 
 /** Sections 4.2 to 4.5. */
 function avoidCongestion(context: CongestionContext, tcb: Tcb, state: CubicState, bytes: number): void {
