@@ -75,8 +75,8 @@ test-large: build build-test ## Fetch all of a file of 4 GiB from Cheetah, whose
 	@EXONET_LARGE=1 $(BIN)/ava --timeout=20m test/integration/large-files.test.ts
 
 .PHONY: simulate
-simulate: build-test ## Write the table of simulated transfers anew, after a change that is meant to show in it
-	@EXONET_SIMULATE=write $(BIN)/ava test/simulation/transfer.test.ts
+simulate: build-test ## Write the tables of simulated transfers and goodput anew, after a change that is meant to show in them
+	@EXONET_SIMULATE=write $(BIN)/ava --timeout=30m test/simulation/transfer.test.ts test/simulation/goodput.test.ts
 	@git diff --stat test/simulation
 
 .PHONY: fuzz
