@@ -13,11 +13,17 @@ import type { Tcp } from './tcp.ts';
 /** What a peer's delayed acknowledgment of a lone segment may add (7.2: WCDelAckT). */
 const WORST_DELAYED_ACK_US = 200_000;
 
+/**
+ * Differs: 7.2 adds nothing where more is in flight. A host that waits for a processor acknowledges milliseconds late, which on
+ * a short path is many round trips (Linux: TCP_TIMEOUT_MIN, two ticks of its clock).
+ */
+const BUSY_PEER_US = 2000;
+
 /** 7.2: the probe time-out, 0 when none is to be sent. */
 export function probeTimeoutUs(tcp: Tcp, tcb: Tcb): number {
   if (!tcp.settings.tailLossProbe || !tcb.sack || tcb.recoveryState !== OPEN || tcb.state < ESTABLISHED) return 0;
   if (tcb.tlpOut || tcb.retries > 0 || tcb.srttUs === 0 || tcb.sackedBytes > 0) return 0;
-  const timeoutUs = 2 * tcb.srttUs + (flightBytes(tcb) <= tcb.mssBytes ? WORST_DELAYED_ACK_US : 0);
+  const timeoutUs = 2 * tcb.srttUs + (flightBytes(tcb) <= tcb.mssBytes ? WORST_DELAYED_ACK_US : BUSY_PEER_US);
   return Math.min(timeoutUs, tcb.rtoUs);
 }
 

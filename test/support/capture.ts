@@ -47,9 +47,14 @@ export interface Segment {
   readonly fin: boolean;
 }
 
-/** What the stack sent on every connection after its SYN-ACK, in order. */
+/**
+ * What the stack sent on every connection after its SYN-ACK, in order, and nothing twice: a peer that gets no processor
+ * acknowledges late, and is sent the end again.
+ */
 export async function readConnections(capture: string): Promise<Segment[][]> {
-  const filter = `tcp && ip.src == ${STACK_ADDRESS} && tcp.flags.syn == 0`;
+  const again =
+    'tcp.analysis.retransmission || tcp.analysis.spurious_retransmission || tcp.analysis.fast_retransmission';
+  const filter = `tcp && ip.src == ${STACK_ADDRESS} && tcp.flags.syn == 0 && !(${again})`;
   const connections: Segment[][] = [];
   for (const [stream, length, fin] of await readCapture(capture, filter, ['tcp.stream', 'tcp.len', 'tcp.flags.fin'])) {
     const index = Number(stream);
