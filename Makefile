@@ -96,6 +96,10 @@ bench: build build-test ## Measure against nginx and node:http in network namesp
 bench-bulk: build-test ## Measure one connection at full speed over TAP, beside the kernel's over veth (root, iperf3)
 	@$(NODE) build/bench/bulk.js $(ARGS)
 
+.PHONY: bench-loss
+bench-loss: build-test ## Measure goodput over a wire that loses, beside the kernel's (root, cc, ethtool)
+	@$(NODE) build/bench/loss.js $(ARGS)
+
 .PHONY: bench-cold-page
 bench-cold-page: build build-test ## Measure a browser's wait for a cold page, with html-grouping and without (root)
 	@$(NODE) build/bench/cold-page.js $(ARGS)

@@ -22,8 +22,10 @@ export class Acknowledgment {
   deliveredBytes = 0;
   /** Of these, by SACK or a duplicate acknowledgment. */
   heldBytes = 0;
-  /** A round trip measured by something that was sent once only, microseconds; -1 for none. */
+  /** A round trip measured by the oldest that was sent once only, microseconds; -1 for none. */
   rttUs = -1;
+  /** The same by the newest, which no delayed or lost acknowledgment has held back. */
+  newestRttUs = -1;
   /** Something was reported that had arrived twice. */
   hasDsack = false;
   /** Something has been delivered that was sent once only, before the recovery began. */
@@ -36,6 +38,7 @@ export function readAcknowledgment(tcp: Tcp, tcb: Tcb, segment: Segment, isDupli
   told.deliveredBytes = 0;
   told.heldBytes = 0;
   told.rttUs = -1;
+  told.newestRttUs = -1;
   told.hasDsack = false;
   told.originalDelivered = false;
   told.advancedBytes = seqDistance(segment.ack, tcb.sndUna);
@@ -57,7 +60,10 @@ function advance(tcp: Tcp, tcb: Tcb, ack: Seq): void {
     else ranges.trimHead(tcb, ack);
   }
   // Karn: what arrived first may have waited for what was sent again.
-  if (retransmittedToo) acknowledgment.rttUs = -1;
+  if (retransmittedToo) {
+    acknowledgment.rttUs = -1;
+    acknowledgment.newestRttUs = -1;
+  }
 }
 
 /** A range, up to `end`, is known to have arrived. */
@@ -66,7 +72,8 @@ function deliver(tcp: Tcp, tcb: Tcb, range: number, end: Seq): void {
   acknowledgment.deliveredBytes += seqDistance(end, ranges.start(range));
   if (tcb.retries > 0) noteDeliveryAfterTimeout(tcp, tcb, range);
   if (!ranges.wasRetransmitted(range)) {
-    if (acknowledgment.rttUs < 0) acknowledgment.rttUs = tcp.nowUs - ranges.sentUs(range);
+    acknowledgment.newestRttUs = tcp.nowUs - ranges.sentUs(range);
+    if (acknowledgment.rttUs < 0) acknowledgment.rttUs = acknowledgment.newestRttUs;
     if (seqBeforeOrAt(end, tcb.recover)) acknowledgment.originalDelivered = true;
   }
   noteRangeDelivered(tcp, tcb, range, end);

@@ -33,7 +33,7 @@ import { flightBytes } from './pipe.ts';
 import { acknowledgmentArrives } from './recovery.ts';
 import { replyReset } from './reset.ts';
 import { isPersisting, startRetransmitTimer, stopRetransmitTimer } from './retransmission-timer.ts';
-import { echoAgeUs, sampleFromAck, sampleFromSyn } from './rtt.ts';
+import { echoedRttUs, sampleFromAck, sampleFromSyn } from './rtt.ts';
 import { reportDuplicate, reportOverlap } from './sack-blocks.ts';
 import { type Segment, segmentEnd } from './segment.ts';
 import { releaseAcknowledged } from './send-queue.ts';
@@ -71,9 +71,6 @@ import { receiveWindow } from './window.ts';
 
 /** RFC 7323 5.5: a connection idle for longer than this has outlived its recent timestamp. */
 const TS_RECENT_LIFETIME_US = 24 * 86_400 * 1_000_000;
-
-/** What a timestamp counts in. */
-const TS_TICK_US = 1000;
 
 /** More duplicates than this in one turn tell the peer nothing new. */
 const MAX_DUPLICATE_ACKS = 32;
@@ -338,15 +335,12 @@ export function windowOpened(tcp: Tcp, tcb: Tcb): void {
 
 /** SND.UNA advances: regions go back to the application, timers and window move on, our FIN may be acknowledged. */
 export function acknowledgeData(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
-  const echoUs = echoAgeUs(tcp, tcb, segment);
-  // After a time-out, an echo older than the last transmission tells how long acknowledgments were lost, not a round trip;
-  // taken for one, it would feed the time-out on itself.
-  const isStale = tcb.retries > 0 && echoUs > tcp.nowUs - tcb.lastSentUs + TS_TICK_US;
+  const echoUs = echoedRttUs(tcp, tcb, segment);
   acknowledgmentArrives(tcp, tcb, segment, false);
   releaseAcknowledged(tcp.regions, tcb, tcb.sndUna);
   tcb.retries = 0;
   tcb.persistShift = 0;
-  sampleFromAck(tcb, tcp.settings, segment.ack, tcp.acknowledgment.rttUs, isStale ? -1 : echoUs);
+  sampleFromAck(tcb, tcp.settings, segment.ack, tcp.acknowledgment.rttUs, echoUs);
   // RFC 6298 5.2 and 5.3; without SACK the first partial acknowledgment only, so that the timer ends a recovery that takes a
   // round trip for each of many losses (RFC 6582 3.2 step 3).
   const isSlow = tcb.recoveryState === RECOVERY && !tcb.sack && tcb.partialAcks > 1;

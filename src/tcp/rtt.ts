@@ -11,6 +11,9 @@ import type { TcpSettings } from './settings.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 
+/** What a timestamp counts in. */
+const TS_TICK_US = 1000;
+
 /** RFC 6298 2.2 and 2.3. */
 export function sampleRtt(tcb: Tcb, settings: TcpSettings, sampleUs: number): void {
   const rttUs = Math.min(Math.max(1, Math.round(sampleUs)), settings.maxRtoUs);
@@ -47,14 +50,23 @@ export function sampleFromAck(tcb: Tcb, settings: TcpSettings, ack: Seq, measure
 /** The round trip of our SYN, whose acknowledgment the segment is. */
 export function sampleFromSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   const measuredUs = tcb.synTimed ? tcp.nowUs - tcb.lastSentUs : -1;
-  sampleFromAck(tcb, tcp.settings, segment.ack, measuredUs, echoAgeUs(tcp, tcb, segment));
+  sampleFromAck(tcb, tcp.settings, segment.ack, measuredUs, echoedRttUs(tcp, tcb, segment));
   tcb.minRttUs = Math.max(0, measuredUs);
   tcb.minRttAtUs = tcp.nowUs;
+}
+
+/**
+ * The round trip that the echoed timestamp tells of, or -1. After a time-out, an echo older than the last transmission tells how
+ * long acknowledgments were lost; taken for a round trip, it would feed the time-out on itself.
+ */
+export function echoedRttUs(tcp: Tcp, tcb: Tcb, segment: Segment): number {
+  const ageUs = echoAgeUs(tcp, tcb, segment);
+  return tcb.retries > 0 && ageUs > tcp.nowUs - tcb.lastSentUs + TS_TICK_US ? -1 : ageUs;
 }
 
 /** Age of the timestamp that the peer echoes (RFC 7323 4.1), or -1 when there is none to believe. */
 export function echoAgeUs(tcp: Tcp, tcb: Tcb, segment: Segment): number {
   if (!tcb.timestamps || !segment.options.hasTimestamps || segment.options.tsEcho === 0) return -1;
   const age = (tcp.timestamp(tcb.tsOffset) - segment.options.tsEcho) | 0;
-  return age < 0 ? -1 : age * 1000;
+  return age < 0 ? -1 : age * TS_TICK_US;
 }

@@ -28,7 +28,7 @@ function begin(segments: number): Flow {
 function roundTrip({ tcb, context }: Flow, rttUs = RTT_US): void {
   const segments = Math.floor(tcb.cwndBytes / MSS);
   tcb.sndNxt = seqAdd(tcb.sndUna, segments * MSS);
-  context.acknowledgment.rttUs = rttUs;
+  context.acknowledgment.newestRttUs = rttUs;
   for (let i = 0; i < segments; i++) {
     context.nowUs += rttUs / segments;
     tcb.sndUna = seqAdd(tcb.sndUna, MSS);

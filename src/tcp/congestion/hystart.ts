@@ -30,9 +30,9 @@ export class HyStart {
   /** Section 4.2, for an acknowledgment in slow start: how many of the bytes the window may grow by. */
   acknowledged(context: CongestionContext, tcb: Tcb, bytes: number): number {
     if (!this.hasRound || seqAfterOrAt(tcb.sndUna, this.windowEnd)) this.beginRound(tcb);
-    const { rttUs } = context.acknowledgment;
-    if (rttUs >= 0) {
-      this.currentRoundMinRttUs = Math.min(this.currentRoundMinRttUs, rttUs);
+    const { newestRttUs } = context.acknowledgment;
+    if (newestRttUs >= 0) {
+      this.currentRoundMinRttUs = Math.min(this.currentRoundMinRttUs, newestRttUs);
       this.rttSampleCount++;
     }
     if (this.cssBaselineMinRttUs === NOT_MEASURED) this.watchForDelay();
