@@ -17,6 +17,7 @@ export const TCP_PROFILES = {
     timestamps: true,
     windowScaling: true,
     slowStartAfterIdle: true,
+    cubicRenoCatchesUp: false,
     ecn: 'accept',
     alternativeBackoff: false,
     mtuProbing: 0,

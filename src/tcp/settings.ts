@@ -33,6 +33,8 @@ export interface TcpSettings {
   readonly congestion: CongestionControlName;
   /** The congestion window decays while nothing is sent (RFC 2861, Linux's default); off: RFC 7661 validates what is used of it. */
   readonly slowStartAfterIdle: boolean;
+  /** Where CUBIC grows as Reno, it does so fully from the window of the last congestion on (RFC 9438 4.3); Linux never does. */
+  readonly cubicRenoCatchesUp: boolean;
   /** RFC 6928: segments of the initial congestion window. */
   readonly initialWindowSegments: number;
   /** Timestamps and window scaling (RFC 7323) are offered, and taken. */
@@ -171,6 +173,7 @@ export const DEFAULT_TCP_SETTINGS: TcpSettings = {
   maxTimeWait: 65_536,
   congestion: 'cubic',
   slowStartAfterIdle: false,
+  cubicRenoCatchesUp: true,
   initialWindowSegments: 10,
   timestamps: true,
   windowScaling: true,

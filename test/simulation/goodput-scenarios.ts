@@ -1,5 +1,6 @@
 /** The cells of the goodput table: what the wire does, for how long, and how many streams share it. */
 import { CONGESTION_CONTROLS, type CongestionControlName } from '../../src/tcp/congestion/controls.ts';
+import type { TcpSettings } from '../../src/tcp/settings.ts';
 import type { World } from '../support/world.ts';
 
 export const SECOND = 1_000_000;
@@ -23,6 +24,8 @@ export interface Scenario {
   readonly happens: readonly Happening[];
   /** Nothing may be sent again. */
   readonly isClean: boolean;
+  /** The sender's, where they are not the usual ones. */
+  readonly settings: Partial<TcpSettings>;
 }
 
 export interface Happening {
@@ -38,7 +41,7 @@ export const CONTROLS = Object.keys(CONGESTION_CONTROLS).sort() as CongestionCon
 const BYTES = 16 * 1024 * 1024;
 const LIMIT_US = 30 * SECOND;
 
-const PLAIN = {
+export const PLAIN = {
   streams: 1,
   bytes: BYTES,
   limitUs: LIMIT_US,
@@ -49,6 +52,7 @@ const PLAIN = {
   duplication: 0,
   happens: [],
   isClean: false,
+  settings: {},
 } as const;
 
 /** Loss, round trip, rate and control, each with each. */

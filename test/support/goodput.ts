@@ -83,7 +83,7 @@ export function runCell(scenario: Scenario, seed: number): CellResult {
   const settings = { receivePoolBytes: 128 * 1024 * 1024, receiveBufferBytes: 64 * 1024 * 1024 };
   const world = new World({
     seed,
-    settingsA: { ...settings, congestion: scenario.control },
+    settingsA: { ...settings, congestion: scenario.control, ...scenario.settings },
     settingsB: { ...settings, maxOutOfOrderBytes: 64 * 1024 * 1024, outOfOrderPoolBytes: 128 * 1024 * 1024 },
     link: {
       ...wire,

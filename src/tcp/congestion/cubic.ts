@@ -28,6 +28,9 @@ class CubicState {
   wMax = 0;
   /** The same before this congestion, for `undo`. */
   wMaxBefore = 0;
+  /** cwnd_prior: the window at the last reduction, segments (section 4.3), and before that one. */
+  windowPrior = 0;
+  windowPriorBefore = 0;
   /** K: seconds from the beginning of the epoch until the window is W_max again. */
   k = 0;
   /** When the epoch began, microseconds; -1: it begins with the next acknowledgment. */
@@ -44,6 +47,8 @@ class CubicState {
     this.hyStart.end();
     this.wMax = 0;
     this.wMaxBefore = 0;
+    this.windowPrior = 0;
+    this.windowPriorBefore = 0;
     this.epochUs = -1;
   }
 }
@@ -72,6 +77,8 @@ export const cubic: CongestionControl = {
     const state = stateOf(tcb);
     const segments = tcb.cwndBytes / tcb.mssBytes;
     state.wMaxBefore = state.wMax;
+    state.windowPriorBefore = state.windowPrior;
+    state.windowPrior = segments;
     // Section 4.7, fast convergence: a flow that gets less than before makes room for a new one.
     state.wMax = segments < state.wMax ? (segments * (1 + BETA)) / 2 : segments;
     const beta = cause === ECN_ECHOED && tcb.tcp.settings.alternativeBackoff ? BETA_ECN : BETA;
@@ -84,6 +91,7 @@ export const cubic: CongestionControl = {
   undo(tcb: Tcb): void {
     const state = stateOf(tcb);
     state.wMax = state.wMaxBefore;
+    state.windowPrior = state.windowPriorBefore;
     state.epochUs = -1;
   },
 
@@ -103,7 +111,8 @@ function avoidCongestion(context: CongestionContext, tcb: Tcb, state: CubicState
   const srtt = tcb.srttUs / 1e6;
   const t = (context.nowUs - state.epochUs) / 1e6;
   // Section 4.3: as Reno would have grown by now.
-  const alpha = state.wEst < state.wMax ? ALPHA : 1;
+  const catchesUp = state.wEst >= state.windowPrior && tcb.tcp.settings.cubicRenoCatchesUp;
+  const alpha = catchesUp ? 1 : ALPHA;
   state.wEst += (alpha * acked) / state.window;
   if (curve(state, t) < state.wEst) {
     state.window = Math.max(state.window, state.wEst);
