@@ -22,7 +22,7 @@ import { exitOnDeviceFailure } from './failures.ts';
 import { onStopSignal } from './signals.ts';
 import { readHostAddress, refuseWithSockets, type SocketOptions } from './socket-options.ts';
 import { readSpecialisations, SPECIALISATION_ARGUMENTS, SPECIALISATION_HELP } from './specialisations.ts';
-import { TRACE_HELP, traceSettings } from './trace.ts';
+import { readTcpSettings, TCP_ARGUMENTS, TCP_HELP } from './tcp-options.ts';
 
 export const CHEETAH_SUMMARY = 'serve the files of a directory over HTTP';
 
@@ -36,7 +36,7 @@ Serves the files of a directory over HTTP from a TCP/IP stack of its own.
   --sockets               use the kernel's sockets instead: the same program, for comparison; --address is then
                           where it listens (default 0.0.0.0), and nothing else of the network is ours to choose
 ${NETWORK_HELP}
-${TRACE_HELP}
+${TCP_HELP}
   --help                  this text
 
 ${SPECIALISATION_HELP}
@@ -46,12 +46,12 @@ what was counted so far; with --log-level info it is logged at the end, too.`;
 
 const ARGUMENTS = {
   ...NETWORK_ARGUMENTS,
+  ...TCP_ARGUMENTS,
   ...SPECIALISATION_ARGUMENTS,
   root: { type: 'string' },
   port: { type: 'string', default: '80' },
   'cache-size': { type: 'string', default: '256' },
   sockets: { type: 'boolean' },
-  trace: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 
@@ -73,8 +73,9 @@ export function cheetah(args: readonly string[]): void {
     cheetahSockets({ root, port, cacheBytes, specialisations, ...readSocketOptions(values) });
     return;
   }
+  const tcpSettings = readTcpSettings(values);
   const network = { ...networkOptions(values), pollUs: specialisations.polling ? undefined : 0 };
-  const host = openHost('cheetah', network, { ...tcpSettingsOf(specialisations), ...traceSettings(values.trace) });
+  const host = openHost('cheetah', network, { ...tcpSettings, ...tcpSettingsOf(specialisations) });
   let server: Cheetah<Tcb>;
   try {
     server = createCheetah(host, { root, port, cacheBytes, specialisations });
@@ -97,7 +98,11 @@ export function cheetah(args: readonly string[]): void {
 
 /** What of the network's options means something to sockets; the others are refused. */
 function readSocketOptions(values: ReturnType<typeof parseArguments<typeof ARGUMENTS>>): SocketOptions {
-  refuseWithSockets(values, [...Object.keys(NETWORK_ARGUMENTS), 'trace'], ['address', 'log-level']);
+  refuseWithSockets(
+    values,
+    [...Object.keys(NETWORK_ARGUMENTS), ...Object.keys(TCP_ARGUMENTS)],
+    ['address', 'log-level'],
+  );
   return { host: readHostAddress(values.address), logLevel: readLogLevel(values['log-level']) };
 }
 

@@ -3,18 +3,15 @@ import { lstatSync } from 'node:fs';
 import type { Host } from '../host/host.ts';
 import { openHost } from '../host/open.ts';
 import { PosixSockets } from '../sockets/posix/posix-sockets.ts';
-import { isTcpProfile, TCP_PROFILES } from '../tcp/profiles.ts';
-import type { TcpSettings } from '../tcp/settings.ts';
 import { formatIpv4 } from '../wire/address.ts';
 import { NETWORK_ARGUMENTS, NETWORK_HELP, networkOptions, parseArguments, UsageError } from './arguments.ts';
 import { hostCounters, logCounters, printCountersOnSignal } from './counters.ts';
 import { exitWith } from './failures.ts';
 import { onStopSignal } from './signals.ts';
 import { SocketRpc } from './socket-rpc.ts';
+import { readTcpSettings, TCP_ARGUMENTS, TCP_HELP } from './tcp-options.ts';
 
 export const DUT_SUMMARY = 'let a tester make the socket calls of the stack, through a UNIX socket';
-
-const PROFILE_NAMES = Object.keys(TCP_PROFILES).join(', ');
 
 const HELP = `exonet dut --rpc PATH [options]
 
@@ -23,8 +20,8 @@ connection to the UNIX socket for each call, one line there ("socket 2 1 6"), on
 Linux's, errors too.
 
   --rpc PATH              where the UNIX socket is made; it is removed at the end
-  --profile NAME          settings of TCP by name: ${PROFILE_NAMES} (default: the stack's own)
 ${NETWORK_HELP}
+${TCP_HELP}
   --help                  this text
 
 Ctrl-C resets the connections and removes the device. SIGUSR1 prints what was counted so far; with --log-level info it
@@ -32,8 +29,8 @@ is logged at the end, too.`;
 
 const ARGUMENTS = {
   ...NETWORK_ARGUMENTS,
+  ...TCP_ARGUMENTS,
   rpc: { type: 'string' },
-  profile: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 
@@ -50,7 +47,7 @@ export function dut(args: readonly string[]): void {
   const path = readPath(values.rpc);
   // A tester counts answers: none is for two segments that happened to come together.
   const options = { ...networkOptions(values), framesPerTurn: 1 };
-  const host = openHost('dut', options, readProfile(values.profile));
+  const host = openHost('dut', options, readTcpSettings(values));
   const sockets = new PosixSockets(host.tcp, host.arena);
   const rpc = new SocketRpc(sockets);
   const tidy = (): void => {
@@ -77,12 +74,6 @@ function readPath(path: string | undefined): string {
   if (found !== undefined && !found.isSocket())
     throw new UsageError(`--rpc ${path}: there is a file already that is no socket.`);
   return path;
-}
-
-function readProfile(name: string | undefined): Partial<TcpSettings> {
-  if (name === undefined) return {};
-  if (!isTcpProfile(name)) throw new UsageError(`--profile ${name}: there is ${PROFILE_NAMES}.`);
-  return TCP_PROFILES[name];
 }
 
 function announce({ device, stack }: Host, path: string): void {

@@ -5,10 +5,11 @@ import type { RequestOptions } from '../servers/webswamp/request.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { parseIpv4 } from '../wire/address.ts';
 import { NETWORK_ARGUMENTS, parseWithOperands, readInteger, UsageError } from './arguments.ts';
-import { traceSettings } from './trace.ts';
+import { readTcpSettings, TCP_ARGUMENTS } from './tcp-options.ts';
 
 const ARGUMENTS = {
   ...NETWORK_ARGUMENTS,
+  ...TCP_ARGUMENTS,
   connections: { type: 'string', short: 'c' },
   duration: { type: 'string', short: 'd' },
   requests: { type: 'string', short: 'n' },
@@ -30,7 +31,6 @@ const ARGUMENTS = {
   'no-reuse': { type: 'boolean' },
   'no-single-filter': { type: 'boolean' },
   'no-polling': { type: 'boolean' },
-  trace: { type: 'boolean' },
   sockets: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
@@ -38,12 +38,12 @@ const ARGUMENTS = {
 /** All that is about our own stack. */
 const STACK_OPTIONS = [
   ...(Object.keys(NETWORK_ARGUMENTS) as (keyof typeof NETWORK_ARGUMENTS)[]),
+  ...(Object.keys(TCP_ARGUMENTS) as (keyof typeof TCP_ARGUMENTS)[]),
   'sources',
   'no-packet-merging',
   'no-checksum',
   'no-single-filter',
   'no-polling',
-  'trace',
 ] as const;
 
 type Values = ReturnType<typeof parseWithOperands<typeof ARGUMENTS>>['values'];
@@ -93,11 +93,11 @@ export function readChoice(args: readonly string[]): Choice | undefined {
     },
     plan,
     tcpSettings: {
+      ...readTcpSettings(values),
       packetMerging: values['no-packet-merging'] !== true,
       verifyChecksums: values['no-checksum'] !== true,
       reuseRecords: values['no-reuse'] !== true,
       maxConnections: plan.connections + SPARE_CONNECTIONS,
-      ...traceSettings(values.trace),
     },
     polls: values['no-polling'] !== true,
     sources: values.sources,

@@ -6,7 +6,7 @@ import { prepareRequest } from '../servers/webswamp/request.ts';
 import { Webswamp } from '../servers/webswamp/webswamp.ts';
 import { NETWORK_HELP, parseWithOperands, UsageError } from './arguments.ts';
 import { onStopSignal } from './signals.ts';
-import { TRACE_HELP } from './trace.ts';
+import { TCP_HELP } from './tcp-options.ts';
 import { type Choice, readChoice } from './webswamp-arguments.ts';
 import { Progress, summarize } from './webswamp-output.ts';
 import { openSockets, openStack, type Platform } from './webswamp-platform.ts';
@@ -39,7 +39,7 @@ The second form joins the reports of several that ran at the same time.
   --start-at TIME         begin, with the warm-up if there is one, at this time (ISO 8601, or seconds since 1970)
   --json FILE             write the report, with its histogram, to a file
 ${NETWORK_HELP}
-${TRACE_HELP}
+${TCP_HELP}
   --help                  this text
 
 Specialisations, on unless they are turned off (--no-checksum, which trusts what arrives, is off):

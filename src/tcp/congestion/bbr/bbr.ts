@@ -52,7 +52,7 @@ export const bbr: CongestionControl = {
       state.probeRttMinDelayUs = tcb.srttUs;
     }
     initPacingRate(state, tcb);
-    enterStartup(state);
+    enterStartup(state, tcb);
   },
 
   /** The model sees every acknowledgment; there is nothing to add. */
@@ -78,7 +78,7 @@ export const bbr: CongestionControl = {
     state.undoState = NO_STATE;
     if (undoState === STARTUP && state.state !== STARTUP) {
       state.fullBwReached = false;
-      if (state.state !== PROBE_RTT) enterStartup(state);
+      if (state.state !== PROBE_RTT) enterStartup(state, tcb);
     } else if (undoState === PROBE_BW_UP && state.state !== PROBE_BW_UP && state.state !== PROBE_RTT) {
       startRefill(state, tcb);
     }

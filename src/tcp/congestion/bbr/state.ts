@@ -8,6 +8,17 @@ export const PROBE_BW_CRUISE = 3;
 export const PROBE_BW_REFILL = 4;
 export const PROBE_BW_UP = 5;
 export const PROBE_RTT = 6;
+
+/** By number; as the draft names them. */
+export const STATE_NAMES: readonly string[] = [
+  'Startup',
+  'Drain',
+  'ProbeBW_DOWN',
+  'ProbeBW_CRUISE',
+  'ProbeBW_REFILL',
+  'ProbeBW_UP',
+  'ProbeRTT',
+];
 /** `undoState`: there is nothing to go back to. */
 export const NO_STATE = -1;
 

@@ -5,6 +5,7 @@
 import { markAppLimited } from '../../delivery-rate.ts';
 import { pipeBytes } from '../../pipe.ts';
 import { RECOVERY, type Tcb } from '../../tcb.ts';
+import { note } from '../../trace.ts';
 import { type CongestionContext, INITIAL_SSTHRESH_BYTES } from '../congestion.ts';
 import { bdpMultiple, inflight, PROBE_RTT_CWND_GAIN, probeRttCwnd, STARTUP_PACING_GAIN } from './control.ts';
 import {
@@ -33,6 +34,7 @@ import {
   PROBE_BW_UP,
   PROBE_RTT,
   STARTUP,
+  STATE_NAMES,
 } from './state.ts';
 
 const CWND_GAIN = 2;
@@ -51,14 +53,15 @@ const PROBE_WAIT_SPREAD_US = 1_000_000;
 const RENO_ROUNDS = 63;
 const MAX_PROBE_UP_ROUNDS = 30;
 
-function enter(bbr: BbrState, state: number, pacingGain: number, cwndGain: number): void {
+function enter(bbr: BbrState, tcb: Tcb, state: number, pacingGain: number, cwndGain: number): void {
+  if (tcb.tcp.tracing) note(tcb, `BBR: ${STATE_NAMES[state]}, draft-ietf-ccwg-bbr 5.3`);
   bbr.state = state;
   bbr.pacingGain = pacingGain;
   bbr.cwndGain = cwndGain;
 }
 
-export function enterStartup(bbr: BbrState): void {
-  enter(bbr, STARTUP, STARTUP_PACING_GAIN, CWND_GAIN);
+export function enterStartup(bbr: BbrState, tcb: Tcb): void {
+  enter(bbr, tcb, STARTUP, STARTUP_PACING_GAIN, CWND_GAIN);
 }
 
 function isInAProbeBwState(bbr: BbrState): boolean {
@@ -69,7 +72,7 @@ function isInAProbeBwState(bbr: BbrState): boolean {
 export function checkStartupDone(context: CongestionContext, bbr: BbrState, tcb: Tcb): void {
   checkStartupHighLoss(context, bbr, tcb);
   if (bbr.state !== STARTUP || !bbr.fullBwReached) return;
-  enter(bbr, DRAIN, DRAIN_PACING_GAIN, CWND_GAIN);
+  enter(bbr, tcb, DRAIN, DRAIN_PACING_GAIN, CWND_GAIN);
   bbr.drainStartRound = bbr.roundCount;
 }
 
@@ -107,11 +110,11 @@ function startDown(context: CongestionContext, bbr: BbrState, tcb: Tcb): void {
   bbr.cycleAtUs = context.nowUs;
   bbr.ackPhase = ACKS_PROBE_STOPPING;
   startRound(bbr, tcb);
-  enter(bbr, PROBE_BW_DOWN, DOWN_PACING_GAIN, CWND_GAIN);
+  enter(bbr, tcb, PROBE_BW_DOWN, DOWN_PACING_GAIN, CWND_GAIN);
 }
 
-function startCruise(bbr: BbrState): void {
-  enter(bbr, PROBE_BW_CRUISE, 1, CWND_GAIN);
+function startCruise(bbr: BbrState, tcb: Tcb): void {
+  enter(bbr, tcb, PROBE_BW_CRUISE, 1, CWND_GAIN);
 }
 
 export function startRefill(bbr: BbrState, tcb: Tcb): void {
@@ -121,7 +124,7 @@ export function startRefill(bbr: BbrState, tcb: Tcb): void {
   bbr.previousProbePrecautionary = false;
   bbr.ackPhase = ACKS_REFILLING;
   startRound(bbr, tcb);
-  enter(bbr, PROBE_BW_REFILL, 1, CWND_GAIN);
+  enter(bbr, tcb, PROBE_BW_REFILL, 1, CWND_GAIN);
 }
 
 function startUp(context: CongestionContext, bbr: BbrState, tcb: Tcb): void {
@@ -129,7 +132,7 @@ function startUp(context: CongestionContext, bbr: BbrState, tcb: Tcb): void {
   startRound(bbr, tcb);
   resetFullBw(bbr);
   bbr.fullBw = context.rateSample.bytesPerSecond;
-  enter(bbr, PROBE_BW_UP, UP_PACING_GAIN, UP_CWND_GAIN);
+  enter(bbr, tcb, PROBE_BW_UP, UP_PACING_GAIN, UP_CWND_GAIN);
   raiseLongTermSlope(bbr, tcb);
 }
 
@@ -139,7 +142,7 @@ export function updateProbeBwPhase(context: CongestionContext, bbr: BbrState, tc
   switch (bbr.state) {
     case PROBE_BW_DOWN:
       if (isTimeToProbe(context, bbr, tcb)) startRefill(bbr, tcb);
-      else if (isTimeToCruise(bbr, tcb)) startCruise(bbr);
+      else if (isTimeToCruise(bbr, tcb)) startCruise(bbr, tcb);
       break;
     case PROBE_BW_CRUISE:
       if (isTimeToProbe(context, bbr, tcb)) startRefill(bbr, tcb);
@@ -246,7 +249,7 @@ export function handleInflightTooHigh(
 export function checkProbeRtt(context: CongestionContext, bbr: BbrState, tcb: Tcb): void {
   if (bbr.state !== PROBE_RTT && bbr.probeRttExpired && !bbr.idleRestart) {
     saveCwnd(bbr, tcb);
-    enter(bbr, PROBE_RTT, 1, PROBE_RTT_CWND_GAIN);
+    enter(bbr, tcb, PROBE_RTT, 1, PROBE_RTT_CWND_GAIN);
     bbr.probeRttDoneUs = 0;
     bbr.ackPhase = ACKS_PROBE_STOPPING;
     startRound(bbr, tcb);
@@ -277,8 +280,8 @@ export function checkProbeRttDone(context: CongestionContext, bbr: BbrState, tcb
   resetShortTermModel(bbr);
   if (bbr.fullBwReached) {
     startDown(context, bbr, tcb);
-    startCruise(bbr);
+    startCruise(bbr, tcb);
   } else {
-    enterStartup(bbr);
+    enterStartup(bbr, tcb);
   }
 }
