@@ -17,6 +17,7 @@ import {
   FAST_OPENS_SUSPENDED,
 } from './counters.ts';
 import {
+  FAST_OPEN_CLIENT,
   FAST_OPEN_CLIENT_NO_COOKIE,
   FAST_OPEN_EXPERIMENTAL,
   FAST_OPEN_OFFERED,
@@ -89,15 +90,32 @@ export class FastOpenServers {
 }
 
 /** Cookies are bound to our address too. */
-function keyOf(tcp: Tcp, tcb: Tcb): number {
-  return tcp.local.indexOf(tcb.localAddress) * 2 ** 32 + (tcb.remoteAddress >>> 0);
+function keyOf(tcp: Tcp, localAddress: number, remoteAddress: number): number {
+  return tcp.local.indexOf(localAddress) * 2 ** 32 + (remoteAddress >>> 0);
+}
+
+function keyOfConnection(tcp: Tcp, { localAddress, remoteAddress }: Tcb): number {
+  return keyOf(tcp, localAddress, remoteAddress);
+}
+
+/** Whether the first SYN of a connection with Fast Open would carry text: a cookie is known, or none is needed. */
+export function synMayCarryText(tcp: Tcp, localAddress: number, remoteAddress: number): boolean {
+  const { fastOpen } = tcp.settings;
+  if ((fastOpen & FAST_OPEN_CLIENT) === 0) return false;
+  const record = tcp.fastOpenServers.find(keyOf(tcp, localAddress, remoteAddress));
+  if (record !== null && isSuspended(tcp, record)) return false;
+  return (fastOpen & FAST_OPEN_CLIENT_NO_COOKIE) !== 0 || (record !== null && hasCookie(tcp, record));
+}
+
+function hasCookie(tcp: Tcp, record: ServerRecord): boolean {
+  return record.cookieBytes > 0 && tcp.nowUs - record.learnedUs < tcp.settings.fastOpenCookieUs;
 }
 
 /** Writes the option of the first SYN, if one goes with it; returns the position behind it. */
 export function writeFastOpenOffer(tcp: Tcp, tcb: Tcb, at: number): number {
   if ((tcb.fastOpen & FAST_OPEN_WANTED) === 0 || tcb.retries > 0) return at;
   const { settings } = tcp;
-  const record = tcp.fastOpenServers.find(keyOf(tcp, tcb));
+  const record = tcp.fastOpenServers.find(keyOfConnection(tcp, tcb));
   if (record !== null && isSuspended(tcp, record)) {
     tcp.counters.increment(FAST_OPENS_SUSPENDED);
     if (tcp.tracing) note(tcb, 'no Fast Open because it has failed with this server, RFC 7413 4.1.3');
@@ -105,7 +123,7 @@ export function writeFastOpenOffer(tcp: Tcp, tcb: Tcb, at: number): number {
   }
   const mayGoWithout = (settings.fastOpen & FAST_OPEN_CLIENT_NO_COOKIE) !== 0;
   tcb.fastOpen |= FAST_OPEN_OFFERED;
-  if (record !== null && record.cookieBytes > 0 && tcp.nowUs - record.learnedUs < settings.fastOpenCookieUs) {
+  if (record !== null && hasCookie(tcp, record)) {
     tcb.fastOpen |= FAST_OPEN_SENT_TEXT | (record.isExperimental ? FAST_OPEN_EXPERIMENTAL : 0);
     return writeFastOpen(tcp.bytes, at, record.cookie, record.cookieBytes, record.isExperimental);
   }
@@ -120,15 +138,20 @@ export function writeFastOpenOffer(tcp: Tcp, tcb: Tcb, at: number): number {
 
 /** Adds the first text to the SYN that is being built, as far as the server's MSS lets it; returns how many bytes. */
 export function gatherSynText(tcp: Tcp, tcb: Tcb): number {
-  if ((tcb.fastOpen & FAST_OPEN_SENT_TEXT) === 0 || tcb.retries > 0 || tcb.path === null) return 0;
+  if ((tcb.fastOpen & FAST_OPEN_SENT_TEXT) === 0 || tcb.retries > 0) return 0;
   const start = seqAdd(tcb.iss, 1);
-  const record = tcp.fastOpenServers.find(keyOf(tcp, tcb));
-  const mssBytes = record === null ? DEFAULT_MSS_BYTES : record.mssBytes;
-  const room = Math.min(mssBytes, tcb.path.mtuBytes - IPV4_BYTES - TCP_BYTES) - OPTION_ROOM_BYTES;
-  const wanted = Math.min(room, seqDistance(tcb.sndEnd, start));
+  const wanted = Math.min(synTextRoom(tcp, tcb), seqDistance(tcb.sndEnd, start));
   const length = wanted > 0 ? gatherRegions(tcp.queue, tcb, start, wanted) : 0;
   if (length === 0) tcb.fastOpen &= ~FAST_OPEN_SENT_TEXT;
   return length;
+}
+
+/** Bytes of text that a SYN to the server takes: the MSS it told last, less all options. */
+export function synTextRoom(tcp: Tcp, tcb: Tcb): number {
+  if (tcb.path === null) return 0;
+  const record = tcp.fastOpenServers.find(keyOfConnection(tcp, tcb));
+  const mssBytes = record === null ? DEFAULT_MSS_BYTES : record.mssBytes;
+  return Math.min(mssBytes, tcb.path.mtuBytes - IPV4_BYTES - TCP_BYTES) - OPTION_ROOM_BYTES;
 }
 
 /** The SYN-ACK has come: what it says of the text, and the cookie that it may bring. SND.UNA has not advanced yet. */
@@ -136,14 +159,14 @@ export function fastOpenAnswered(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   if ((tcb.fastOpen & FAST_OPEN_OFFERED) === 0) return;
   const { options } = segment;
   const { counters } = tcp;
-  const record = tcp.fastOpenServers.use(keyOf(tcp, tcb));
+  const record = tcp.fastOpenServers.use(keyOfConnection(tcp, tcb));
   const sentText = (tcb.fastOpen & FAST_OPEN_SENT_TEXT) !== 0;
   const isTextTaken = seqDistance(segment.ack, tcb.iss) > 1;
-  const hasCookie = options.fastOpenBytes > 0;
+  const bringsCookie = options.fastOpenBytes > 0;
   if (tcp.tracing && sentText) note(tcb, `the SYN's text was ${isTextTaken ? '' : 'not '}taken, RFC 7413 4.2.1`);
   if (sentText) counters.increment(isTextTaken ? FAST_OPEN_TEXT_ACKNOWLEDGED : FAST_OPEN_TEXT_IGNORED);
   record.mssBytes = options.mss === 0 ? DEFAULT_MSS_BYTES : options.mss;
-  if (hasCookie) {
+  if (bringsCookie) {
     counters.increment(FAST_OPEN_COOKIES_RECEIVED);
     learnCookie(tcp, record, segment);
   } else if (!sentText && tcb.retries === 0) {
@@ -151,7 +174,7 @@ export function fastOpenAnswered(tcp: Tcp, tcb: Tcb, segment: Segment): void {
       (tcb.fastOpen & FAST_OPEN_EXPERIMENTAL) !== 0 || record.form === TRIED_BOTH ? TRIED_BOTH : TRY_EXPERIMENTAL;
   }
   // The SYN had to be sent again without the text, and the server has not heard of the first one.
-  if (sentText && tcb.retries > 0 && !isTextTaken && !hasCookie) noteFailure(tcp, record, 1);
+  if (sentText && tcb.retries > 0 && !isTextTaken && !bringsCookie) noteFailure(tcp, record, 1);
   else record.failures = 0;
 }
 
@@ -164,7 +187,7 @@ export function releaseSynText(tcp: Tcp, tcb: Tcb): void {
 export function fastOpenTimedOut(tcp: Tcp, tcb: Tcb): void {
   if ((tcb.fastOpen & FAST_OPEN_SENT_TEXT) === 0 || tcb.retries !== BLACK_HOLE_TIMEOUTS) return;
   tcp.counters.increment(FAST_OPEN_BLACK_HOLES);
-  noteFailure(tcp, tcp.fastOpenServers.use(keyOf(tcp, tcb)), FAILURES);
+  noteFailure(tcp, tcp.fastOpenServers.use(keyOfConnection(tcp, tcb)), FAILURES);
 }
 
 function noteFailure(tcp: Tcp, record: ServerRecord, atLeast: number): void {

@@ -128,9 +128,10 @@ function repeatsSyn(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
   return false;
 }
 
-/** Whether the connection is treated as the request that Linux keeps instead of one. */
+/** Whether the connection is treated as the request that Linux keeps instead of one; with Fast Open somebody has it already. */
 function isEmbryonic(tcp: Tcp, tcb: Tcb): boolean {
-  return tcb.state === SYN_RECEIVED && tcb.listener !== null && tcp.settings.checks === 'linux';
+  if (tcb.state !== SYN_RECEIVED || tcb.listener === null || tcp.settings.checks !== 'linux') return false;
+  return (tcb.fastOpen & FAST_OPEN_ACCEPTED) === 0;
 }
 
 /** PAWS (RFC 7323 5.3 R1), and the rule that a negotiated timestamp is on every segment but a reset (3.2). */

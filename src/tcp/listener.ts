@@ -40,8 +40,8 @@ export class Listener {
   accepting = true;
   /** Connections of this listener in SYN-RECEIVED. */
   halfOpen = 0;
-  /** Connections that the application may have before their handshake is complete (RFC 7413), 0 for none. */
-  readonly fastOpenQueue: number;
+  /** Connections that the application may have before their handshake is complete (RFC 7413), 0 for none; to be set by it. */
+  fastOpenQueue: number;
   /** Those that it has now, and until when those that a reset has ended count among them. */
   fastOpens = 0;
   readonly fastOpenResets: number[] = [];

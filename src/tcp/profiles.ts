@@ -21,6 +21,8 @@ export const TCP_PROFILES = {
     ecn: 'accept',
     alternativeBackoff: false,
     mtuProbing: 0,
+    // tcp_fastopen: for those that connect.
+    fastOpen: 1,
     tailLossProbe: true,
     frto: true,
     synCookies: true,

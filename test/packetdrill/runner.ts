@@ -34,6 +34,8 @@ const DEFAULT_TOLERANCE_US = 4000;
 /** How much longer than until it is due a segment is waited for, so as to say when it came. */
 const PATIENCE_US = 3_000_000;
 /** The initial sequence number of the peer; scripts have 0. */
+/** What the public collections call a cookie that is good. */
+const OWN_COOKIE = 'TFO_COOKIE';
 const REMOTE_ISN = 0x2000_0000;
 const FIRST_REMOTE_PORT = 40_000;
 /** Sequence numbers of segments before any connection is there. */
@@ -67,6 +69,8 @@ interface Line {
   /** What the script calls, and what are, the first sequence numbers of both sides. */
   scriptIrs: number;
   scriptIss: number;
+  /** The peer has sent something. */
+  answered: boolean;
   iss: number | null;
   /** The script's timestamps, and the host's. */
   readonly stamps: Map<number, number>;
@@ -262,7 +266,14 @@ class Runner {
   // Segments to the host.
 
   private begin(line: Pick<Line, 'remotePort' | 'localPort' | 'isActive'>): Line {
-    const begun = { ...line, scriptIrs: 0, scriptIss: 0, iss: null, stamps: new Map<number, number>() };
+    const begun = {
+      ...line,
+      scriptIrs: 0,
+      scriptIss: 0,
+      iss: null,
+      answered: false,
+      stamps: new Map<number, number>(),
+    };
     this.lines.push(begun);
     this.current = begun;
     return begun;
@@ -293,14 +304,16 @@ class Runner {
 
   private inject(packet: PacketSpec): void {
     const line = this.lineFor(packet);
-    if (packet.flags.includes('S') && !line.isActive && !this.isAlive(line)) line.scriptIrs = packet.seq;
+    if (packet.flags.includes('S') && (line.isActive ? !line.answered : !this.isAlive(line)))
+      line.scriptIrs = packet.seq;
+    line.answered = true;
     const iss = line.iss ?? NO_NUMBER;
     this.wire.inject({
       sourcePort: line.remotePort,
       targetPort: line.localPort,
       flags: orderFlags(packet.flags),
-      seq: REMOTE_ISN + packet.seq - line.scriptIrs,
-      ack: packet.ack === null ? 0 : iss + packet.ack - line.scriptIss,
+      seq: REMOTE_ISN + packet.seq - irsOf(packet, line),
+      ack: packet.ack === null ? 0 : iss + packet.ack - issOf(packet, line),
       window: packet.window ?? 0,
       urgent: packet.urgent,
       length: packet.length,
@@ -316,16 +329,23 @@ class Runner {
       case 'sack':
         return {
           kind: 'sack',
-          blocks: option.blocks.map(([left, right]) => [iss + left - line.scriptIss, iss + right - line.scriptIss]),
+          blocks: option.blocks.map(([left, right]) => [iss + left, iss + right]),
         };
       case 'TS':
         return { ...option, echo: liveStamp(line, option.echo) };
       case 'FO':
       case 'FOEXP':
-        return { ...option, cookie: this.definitions.get(option.cookie) ?? option.cookie };
+        return { ...option, cookie: this.cookieOf(option.cookie) };
       default:
         return option;
     }
+  }
+
+  /** `TFO_COOKIE` is the one that the host would give, whatever a definition says of other hosts'. */
+  private cookieOf(name: string): string {
+    const { host, hostAddress, peerAddress } = this.world;
+    if (name !== OWN_COOKIE) return this.definitions.get(name) ?? name;
+    return Buffer.from(host.tcp.fastOpenCookies.make(hostAddress, peerAddress, host.tcp.nowUs)).toString('hex');
   }
 
   private injectIcmp({ type, code, mtu, seq }: IcmpSpec): void {
@@ -338,7 +358,7 @@ class Runner {
     const quoted = {
       sourcePort: line.localPort,
       targetPort: line.remotePort,
-      seq: (line.iss ?? 0) + seq - line.scriptIss,
+      seq: (line.iss ?? 0) + seq,
     };
     this.wire.injectIcmp(number, codeNumber, mtu ?? 0, quoted);
   }
@@ -375,8 +395,8 @@ class Runner {
 
   private verify(packet: PacketSpec, live: LiveSegment, line: Line): void {
     const iss = line.iss ?? live.seq;
-    const seq = (live.seq - iss + line.scriptIss) >>> 0;
-    const ack = (live.ack - REMOTE_ISN + line.scriptIrs) >>> 0;
+    const seq = (live.seq - iss + issOf(live, line)) >>> 0;
+    const ack = (live.ack - REMOTE_ISN + irsOf(live, line)) >>> 0;
     const wrong: string[] = [];
     if (live.flags !== orderFlags(packet.flags)) wrong.push('flags');
     if (seq !== packet.seq >>> 0 || live.length !== packet.length) wrong.push('sequence numbers');
@@ -402,6 +422,15 @@ class Runner {
     const due = fromUs === toUs ? seconds(fromUs) : `${seconds(fromUs)} to ${seconds(toUs)}`;
     throw new Mismatch(`${what} at ${seconds(actualUs)} s, not at ${due}`);
   }
+}
+
+/** The initial numbers as the script has them: it counts from its own in a SYN, and from 0 in everything else. */
+function irsOf({ flags }: { readonly flags: string }, line: Line): number {
+  return flags.includes('S') ? line.scriptIrs : 0;
+}
+
+function issOf({ flags }: { readonly flags: string }, line: Line): number {
+  return flags.includes('S') ? line.scriptIss : 0;
 }
 
 function windowOf(time: EventTime, now: number): [number, number] {
@@ -432,14 +461,14 @@ function noteStamps(expected: readonly OptionSpec[], found: readonly OptionSpec[
 /** What two options are compared by: not the value of the host's clock. Blocks come back in the script's numbers with `line`. */
 function comparable(option: OptionSpec, line: Line | null): string {
   if (option.kind === 'TS') return `TS ecr ${option.echo >>> 0}`;
-  if (option.kind === 'sack' && line !== null) return writeDownOption(toScript(option, line));
+  if (option.kind === 'sack' && line !== null) return writeDownOption(toScript(option));
   if (option.kind === 'FO' || option.kind === 'FOEXP') return option.kind;
   return writeDownOption(option);
 }
 
-function toScript(option: OptionSpec, line: Line): OptionSpec {
+function toScript(option: OptionSpec): OptionSpec {
   if (option.kind !== 'sack') return option;
-  const number = (seq: number) => (seq - REMOTE_ISN + line.scriptIrs) >>> 0;
+  const number = (seq: number) => (seq - REMOTE_ISN) >>> 0;
   return { kind: 'sack', blocks: option.blocks.map(([left, right]) => [number(left), number(right)]) };
 }
 
@@ -466,9 +495,9 @@ function writeDownSpec(packet: PacketSpec): string {
 /** In the script's numbers, where there is a connection to go by. */
 function writeDown(live: LiveSegment, line: Line | null): string {
   const iss = line?.iss ?? live.seq;
-  const seq = (live.seq - iss + (line?.scriptIss ?? 0)) >>> 0;
-  const ack = (live.ack - REMOTE_ISN + (line?.scriptIrs ?? 0)) >>> 0;
-  const options = line === null ? live.options : live.options.map((option) => toScript(option, line));
+  const seq = (live.seq - iss + (line === null ? 0 : issOf(live, line))) >>> 0;
+  const ack = (live.ack - REMOTE_ISN + (line === null ? 0 : irsOf(live, line))) >>> 0;
+  const options = line === null ? live.options : live.options.map((option) => toScript(option));
   const text = [
     ['', '[ect1]', '[ect0]', '[ce]'][live.ecn] ?? '',
     live.flags === '' ? '-' : live.flags,

@@ -6,6 +6,8 @@ import {
   AF_INET,
   F_SETFL,
   IPPROTO_TCP,
+  LINUX_CLOSE,
+  MSG_FASTOPEN,
   MSG_PEEK,
   O_NONBLOCK,
   O_RDWR,
@@ -115,11 +117,8 @@ export class SocketCalls {
     accept: ([fd], tell, spec) => this.accept(fd, tell, spec, 0),
     accept4: ([fd, , , flags], tell, spec) => this.accept(fd, tell, spec, number(flags)),
     connect: ([fd, address], tell) => {
-      const port = portOf(address) ?? REMOTE_PORT;
-      const isOwn = address?.kind === 'struct' && addressOf(address) !== null;
-      this.onConnect(port);
-      const target = isOwn ? (addressOf(address) as number) : this.peerAddress;
-      return this.wait((done) => this.sockets.connect(this.fd(fd), target, port, done), tell);
+      const port = this.openTo(fd, address);
+      return this.wait((done) => this.sockets.connect(this.fd(fd), this.targetOf(address), port, done), tell);
     },
     read: ([fd, , length], tell) => this.receive(fd, number(length), 0, tell),
     recv: ([fd, , length, flags], tell) => this.receive(fd, number(length), number(flags), tell),
@@ -128,8 +127,12 @@ export class SocketCalls {
     readv: ([fd, vector], tell) => this.receive(fd, lengthOfVector(vector), 0, tell),
     write: ([fd, data, length], tell) => this.send(fd, bytesOf(data, number(length)), 0, tell),
     send: ([fd, data, length, flags], tell) => this.send(fd, bytesOf(data, number(length)), number(flags), tell),
-    sendto: ([fd, data, length, flags], tell) => this.send(fd, bytesOf(data, number(length)), number(flags), tell),
-    sendmsg: ([fd, message, flags], tell) => this.send(fd, Buffer.alloc(lengthOfMessage(message)), number(flags), tell),
+    sendto: ([fd, data, length, flags, address], tell) =>
+      this.sendTo(fd, bytesOf(data, number(length)), number(flags), address, tell),
+    sendmsg: ([fd, message, flags], tell) => {
+      const address = fieldOf(message, 'msg_name');
+      return this.sendTo(fd, Buffer.alloc(lengthOfMessage(message)), number(flags), address, tell);
+    },
     writev: ([fd, vector], tell) => this.send(fd, Buffer.alloc(lengthOfVector(vector)), 0, tell),
     shutdown: ([fd, how]) => plain(this.sockets.shutdown(this.fd(fd), number(how))),
     close: ([fd], tell) => {
@@ -187,6 +190,30 @@ export class SocketCalls {
 
   private send(fd: Expression | undefined, data: Uint8Array, flags: number, tell: Tell): Answer | null {
     return this.wait((done) => this.sockets.send(this.fd(fd), data, flags, done), tell);
+  }
+
+  private sendTo(
+    fd: Expression | undefined,
+    data: Uint8Array,
+    flags: number,
+    address: Expression | undefined,
+    tell: Tell,
+  ): Answer | null {
+    if ((flags & MSG_FASTOPEN) === 0) return this.send(fd, data, flags, tell);
+    const port = this.openTo(fd, address);
+    const target = this.targetOf(address);
+    return this.wait((done) => this.sockets.sendto(this.fd(fd), data, flags, target, port, done), tell);
+  }
+
+  /** The port of an address that is connected to, of which the wire is told unless there is a connection already. */
+  private openTo(fd: Expression | undefined, address: Expression | undefined): number {
+    const port = portOf(address) ?? REMOTE_PORT;
+    if (this.info(number(fd))?.readUInt8(0) === LINUX_CLOSE) this.onConnect(port);
+    return port;
+  }
+
+  private targetOf(address: Expression | undefined): number {
+    return (address?.kind === 'struct' ? addressOf(address) : null) ?? this.peerAddress;
   }
 
   private wait<Payload>(

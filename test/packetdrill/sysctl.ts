@@ -24,10 +24,13 @@ const DEFAULTS = [
   'tcp_recovery=1',
   'tcp_ecn=0',
   'tcp_syncookies=1',
+  'tcp_fastopen=0x70403',
 ];
 
 const SECOND_US = 1_000_000;
 const RENO = 'reno';
+/** Of tcp_fastopen; the public collections set others that a kernel does not have. */
+const FAST_OPEN_BITS = 0x607;
 
 /** Each gives the settings that a value stands for. */
 const SYSCTLS: Readonly<Record<string, (value: string) => Settings>> = {
@@ -53,6 +56,8 @@ const SYSCTLS: Readonly<Record<string, (value: string) => Settings>> = {
   tcp_fin_timeout: (value) => ({ finWait2Us: Number(value) * SECOND_US }),
   tcp_invalid_ratelimit: (value) => ({ invalidRateLimitUs: Number(value) * 1000 }),
   tcp_challenge_ack_limit: (value) => ({ challengeAcksPerSecond: Number(value) }),
+  tcp_fastopen: (value) => ({ fastOpen: Number(value) & FAST_OPEN_BITS }),
+  tcp_fastopen_blackhole_timeout_sec: (value) => ({ fastOpenBlackHoleUs: Number(value) * SECOND_US }),
   tcp_rfc1337: (value) => ({ timeWaitIgnoresResets: value !== '0' }),
 };
 
@@ -75,9 +80,7 @@ const WITHOUT_EFFECT: Readonly<Record<string, readonly string[] | null>> = {
   tcp_no_metrics_save: null,
   tcp_max_syn_backlog: null,
   tcp_abort_on_overflow: ['0'],
-  tcp_fastopen: null,
   tcp_fastopen_key: null,
-  tcp_fastopen_blackhole_timeout_sec: null,
   tcp_thin_linear_timeouts: ['0'],
   tcp_comp_sack_nr: null,
   tcp_comp_sack_delay_ns: null,

@@ -1,5 +1,6 @@
 /** bind, listen, accept and connect, with Linux's order of checks (inet_bind, inet_listen, __inet_stream_connect). */
 
+import { synMayCarryText } from '../../tcp/fast-open-client.ts';
 import { EPHEMERAL_PORTS, FIRST_PORT } from '../../tcp/ports.ts';
 import { CLOSED } from '../../tcp/state.ts';
 import type { Tcb } from '../../tcp/tcb.ts';
@@ -85,7 +86,8 @@ export function listen(sockets: PosixSockets, socket: PosixSocket, backlog: numb
     limitListener(socket);
     return child;
   };
-  socket.listener = tcp.listen(socket.localPort, accept, { backlog: sockets.limits.maxHalfOpen });
+  const { fastOpenQueue } = socket.options;
+  socket.listener = tcp.listen(socket.localPort, accept, { backlog: sockets.limits.maxHalfOpen, fastOpenQueue });
   limitListener(socket);
   return succeed(0);
 }
@@ -117,44 +119,65 @@ export function connect(
   port: number,
   done: Done,
 ): Outcome {
-  if (socket.phase === CONNECTED) return fail(EISCONN);
+  if (socket.phase === CONNECTED || socket.deferred) return fail(EISCONN);
+  const { fastOpenConnect, sendTimeoutUs } = socket.options;
   let waiting = EALREADY;
   if (socket.phase === UNCONNECTED) {
     if (socket.state !== LINUX_CLOSE) return fail(EISCONN);
-    const errno = beginConnect(sockets, socket, address, port);
+    if (fastOpenConnect && defersConnect(sockets, socket, address, port)) return succeed(0);
+    const errno = beginConnect(sockets, socket, address, port, fastOpenConnect);
     if (errno !== 0) return fail(errno);
-    socket.phase = CONNECTING;
     waiting = EINPROGRESS;
   }
-  const attempt = (): Outcome => {
-    if (socket.isOpening) return null;
-    if (socket.state !== LINUX_CLOSE) {
-      socket.phase = CONNECTED;
-      return succeed(0);
-    }
-    const errno = socket.takeError();
-    socket.phase = UNCONNECTED;
-    disconnected(socket);
-    return fail(errno === 0 ? ECONNABORTED : errno);
-  };
-  const { sendTimeoutUs } = socket.options;
+  const attempt = (): Outcome => (socket.isOpening ? null : connected(socket));
   return sockets.block(socket, socket.nonBlocking, sendTimeoutUs, attempt, () => fail(waiting), done);
 }
 
+/** What became of a connection that is not being opened any more. */
+export function connected(socket: PosixSocket): Result {
+  if (socket.state !== LINUX_CLOSE) {
+    socket.phase = CONNECTED;
+    return succeed(0);
+  }
+  const errno = socket.takeError();
+  socket.phase = UNCONNECTED;
+  disconnected(socket);
+  return fail(errno === 0 ? ECONNABORTED : errno);
+}
+
+/** tcp_fastopen_defer_connect(): where the SYN may carry text, it waits for some. */
+function defersConnect(sockets: PosixSockets, socket: PosixSocket, address: number, port: number): boolean {
+  const { tcp } = sockets;
+  const local = socket.localAddress === 0 ? tcp.local.primary : socket.localAddress;
+  if (!synMayCarryText(tcp, local, address)) return false;
+  socket.deferred = true;
+  socket.phase = CONNECTING;
+  socket.remoteAddress = address;
+  socket.remotePort = port;
+  return true;
+}
+
 /** Sends the SYN; returns errno. */
-function beginConnect(sockets: PosixSockets, socket: PosixSocket, address: number, port: number): number {
+export function beginConnect(
+  sockets: PosixSockets,
+  socket: PosixSocket,
+  address: number,
+  port: number,
+  fastOpen: boolean,
+): number {
   const { tcp } = sockets;
   const local = socket.localAddress === 0 ? tcp.local.primary : socket.localAddress;
   // tcp_connect_init()
   socket.error = 0;
   socket.done = false;
-  const tcb = port === 0 ? null : tcp.connect(address, port, socket, local, socket.localPort);
+  const tcb = port === 0 ? null : tcp.connect(address, port, socket, local, socket.localPort, fastOpen);
   if (tcb === null) return EADDRNOTAVAIL;
   if (tcb.state === CLOSED) {
     tcb.user = null;
     return errnoOf(tcb.error);
   }
   socket.shut = 0;
+  socket.phase = CONNECTING;
   socket.adopt(tcb);
   return 0;
 }
@@ -163,6 +186,7 @@ function beginConnect(sockets: PosixSockets, socket: PosixSocket, address: numbe
 export function disconnected(socket: PosixSocket): void {
   socket.shut = 0;
   socket.done = false;
+  socket.deferred = false;
   socket.remoteAddress = 0;
   socket.remotePort = 0;
   if (!socket.portChosen) {

@@ -3,10 +3,9 @@
  *
  * In force: SO_REUSEADDR, SO_ERROR, SO_LINGER, SO_SNDBUF, SO_RCVTIMEO, SO_SNDTIMEO, SO_TYPE, SO_DOMAIN, SO_PROTOCOL,
  * SO_ACCEPTCONN, SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_INFO, TCP_NODELAY, TCP_CORK, TCP_LINGER2,
- * TCP_CONGESTION, and TCP_MAXSEG for reading.
+ * TCP_CONGESTION, TCP_USER_TIMEOUT, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT, and TCP_MAXSEG for reading.
  * Stored and given back, because programs only want them taken; the stack does not act on them yet: SO_REUSEPORT, SO_RCVBUF,
- * SO_OOBINLINE, TCP_SYNCNT, TCP_DEFER_ACCEPT, TCP_WINDOW_CLAMP, TCP_QUICKACK, TCP_USER_TIMEOUT, TCP_FASTOPEN,
- * TCP_FASTOPEN_CONNECT.
+ * SO_OOBINLINE, TCP_SYNCNT, TCP_DEFER_ACCEPT, TCP_WINDOW_CLAMP, TCP_QUICKACK.
  * ENOPROTOOPT: to set TCP_MAXSEG, and everything that is not named here.
  */
 import { int32At } from '../../runtime/words.ts';
@@ -124,6 +123,8 @@ const KEEP_ALIVE = indexOfKept(SOL_SOCKET, SO_KEEPALIVE);
 const KEEP_IDLE = indexOfKept(IPPROTO_TCP, TCP_KEEPIDLE);
 const KEEP_INTERVAL = indexOfKept(IPPROTO_TCP, TCP_KEEPINTVL);
 const KEEP_COUNT = indexOfKept(IPPROTO_TCP, TCP_KEEPCNT);
+const FAST_OPEN_QUEUE = indexOfKept(IPPROTO_TCP, TCP_FASTOPEN);
+const FAST_OPEN_CONNECT = indexOfKept(IPPROTO_TCP, TCP_FASTOPEN_CONNECT);
 const USER_TIMEOUT = indexOfKept(IPPROTO_TCP, TCP_USER_TIMEOUT);
 const SECOND_US = 1_000_000;
 
@@ -160,6 +161,15 @@ export class SocketOptions {
 
   get reuseAddress(): boolean {
     return this.kept[REUSE_ADDRESS] !== 0;
+  }
+
+  /** Connections that may be accepted before their handshake is complete. */
+  get fastOpenQueue(): number {
+    return int32At(this.kept, FAST_OPEN_QUEUE);
+  }
+
+  get fastOpenConnect(): boolean {
+    return this.kept[FAST_OPEN_CONNECT] !== 0;
   }
 
   /** Has a connection behave as they say. */
@@ -298,6 +308,7 @@ function setTcpOption(socket: PosixSocket, name: number, value: Buffer): number 
   if (name === TCP_WINDOW_CLAMP && first === 0 && !isNew) return EINVAL;
   const errno = options.set(IPPROTO_TCP, name, first);
   if (errno === 0 && socket.tcb !== null) options.apply(socket.tcb);
+  if (socket.listener !== null) socket.listener.fastOpenQueue = options.fastOpenQueue;
   return errno < 0 ? ENOPROTOOPT : errno;
 }
 

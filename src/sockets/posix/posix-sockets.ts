@@ -22,6 +22,7 @@ import {
   FIONREAD,
   IPPROTO_TCP,
   LINUX_LISTEN,
+  MSG_FASTOPEN,
   O_NONBLOCK,
   O_RDWR,
   POLLERR,
@@ -42,7 +43,7 @@ import { type Done, fail, type Outcome, type Result, type SocketAddress, succeed
 import { SendMemory } from './send-memory.ts';
 import { CONNECTED, PosixSocket, type SocketKeeper } from './socket.ts';
 import { unacknowledged, unsent } from './tcp-info.ts';
-import { receive, transmit } from './transfer.ts';
+import { connectAndTransmit, type Remote, receive, transmit } from './transfer.ts';
 import { Waits } from './waits.ts';
 
 /** What one host's sockets may hold. */
@@ -127,13 +128,22 @@ export class PosixSockets implements SocketKeeper {
   }
 
   send(fd: number, data: Uint8Array, flags: number, done: Done): Outcome {
-    const socket = this.find(fd);
-    return socket === null ? fail(EBADF) : this.acted(transmit(this, socket, data, flags, done));
+    return this.sendTo(fd, data, flags, null, done);
   }
 
-  /** A stream goes to its peer whatever the address says. */
-  sendto(fd: number, data: Uint8Array, flags: number, _address: number, _port: number, done: Done): Outcome {
-    return this.send(fd, data, flags, done);
+  /** A stream goes to its peer whatever the address says, but for MSG_FASTOPEN. */
+  sendto(fd: number, data: Uint8Array, flags: number, address: number, port: number, done: Done): Outcome {
+    return this.sendTo(fd, data, flags, { remoteAddress: address, remotePort: port }, done);
+  }
+
+  private sendTo(fd: number, data: Uint8Array, flags: number, remote: Remote | null, done: Done): Outcome {
+    const socket = this.find(fd);
+    if (socket === null) return fail(EBADF);
+    const opens = socket.deferred || (flags & MSG_FASTOPEN) !== 0;
+    const target = socket.deferred ? socket : remote;
+    return this.acted(
+      opens ? connectAndTransmit(this, socket, data, flags, target, done) : transmit(this, socket, data, flags, done),
+    );
   }
 
   shutdown(fd: number, how: number): Result {

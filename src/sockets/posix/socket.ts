@@ -109,6 +109,8 @@ export class PosixSocket implements TcpUser, RegionOwner {
   portChosen = false;
   remoteAddress = 0;
   remotePort = 0;
+  /** TCP_FASTOPEN_CONNECT: `connect` was called, and the first text will open the connection. */
+  deferred = false;
   /** Ends an orphan in FIN-WAIT-2; 0 when there is none. */
   orphanTimer = 0;
   /** It was closed, and no call waited on it any more. */
@@ -122,11 +124,13 @@ export class PosixSocket implements TcpUser, RegionOwner {
   /** sk_state. */
   get state(): number {
     if (this.listener !== null) return LINUX_LISTEN;
+    if (this.deferred) return LINUX_SYN_SENT;
     return this.tcb === null ? LINUX_CLOSE : (LINUX_STATES[this.tcb.state] as number);
   }
 
+  /** With Fast Open, an accepted socket may be used in SYN-RECEIVED. */
   get isOpening(): boolean {
-    return this.state === LINUX_SYN_SENT || this.state === LINUX_SYN_RECV;
+    return this.phase !== CONNECTED && (this.state === LINUX_SYN_SENT || this.state === LINUX_SYN_RECV);
   }
 
   get readable(): number {
@@ -197,6 +201,7 @@ export class PosixSocket implements TcpUser, RegionOwner {
     let mask = 0;
     if (shut === SHUT_BOTH || state === LINUX_CLOSE) mask |= POLLHUP;
     if ((shut & SHUT_RECEIVE) !== 0) mask |= POLLIN | POLLRDNORM | POLLRDHUP;
+    if (this.deferred) mask |= POLLOUT | POLLWRNORM;
     if (!this.isOpening) {
       if (this.readable > 0) mask |= POLLIN | POLLRDNORM;
       if ((shut & SHUT_SEND) !== 0 || this.isWritable) mask |= POLLOUT | POLLWRNORM;

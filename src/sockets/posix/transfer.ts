@@ -1,5 +1,7 @@
 /** recv and send, with Linux's order of checks (tcp_recvmsg_locked, tcp_sendmsg_locked). */
 import { consume, send as queue, readableAt, readableLength } from '../../tcp/calls.ts';
+import { FAST_OPEN_CLIENT } from '../../tcp/fast-open.ts';
+import { synMayCarryText, synTextRoom } from '../../tcp/fast-open-client.ts';
 import { seqBits } from '../../tcp/sequence.ts';
 import type { Tcb } from '../../tcp/tcb.ts';
 import type { Bytes } from '../../wire/bytes.ts';
@@ -8,9 +10,9 @@ import {
   LINUX_CLOSE_WAIT,
   LINUX_ESTABLISHED,
   LINUX_LISTEN,
+  LINUX_SYN_RECV,
   MSG_DONTWAIT,
   MSG_ERRQUEUE,
-  MSG_FASTOPEN,
   MSG_OOB,
   MSG_PEEK,
   MSG_TRUNC,
@@ -18,11 +20,12 @@ import {
   SHUT_RECEIVE,
   SHUT_SEND,
 } from './constants.ts';
-import { EAGAIN, EINVAL, ENOTCONN, EOPNOTSUPP, EPIPE } from './errno.ts';
+import { EAGAIN, EALREADY, EINPROGRESS, EINVAL, EISCONN, ENOTCONN, EOPNOTSUPP, EPIPE } from './errno.ts';
+import { beginConnect, connected } from './open.ts';
 import type { PosixSockets } from './posix-sockets.ts';
 import { type Done, fail, type Outcome, type Result, succeed } from './result.ts';
 import { PIECE_BYTES } from './send-memory.ts';
-import type { PosixSocket } from './socket.ts';
+import { CONNECTED, CONNECTING, type PosixSocket } from './socket.ts';
 
 export function receive(
   sockets: PosixSockets,
@@ -93,14 +96,63 @@ export function transmit(
   flags: number,
   done: Done,
 ): Outcome {
-  if ((flags & (MSG_OOB | MSG_FASTOPEN)) !== 0) return fail(EOPNOTSUPP);
-  let sent = 0;
+  if ((flags & MSG_OOB) !== 0) return fail(EOPNOTSUPP);
+  return sendFrom(sockets, socket, data, 0, flags, EAGAIN, done);
+}
+
+/** Where a connection is to go. */
+export interface Remote {
+  readonly remoteAddress: number;
+  readonly remotePort: number;
+}
+
+/**
+ * MSG_FASTOPEN, or the first text after a `connect` that was deferred (tcp_sendmsg_fastopen): opens the connection, with as much
+ * text as the SYN takes. Who does not wait is told how much that was.
+ */
+export function connectAndTransmit(
+  sockets: PosixSockets,
+  socket: PosixSocket,
+  data: Uint8Array,
+  flags: number,
+  remote: Remote | null,
+  done: Done,
+): Outcome {
+  const { tcp } = sockets;
+  if ((flags & MSG_OOB) !== 0 || (tcp.settings.fastOpen & FAST_OPEN_CLIENT) === 0) return fail(EOPNOTSUPP);
+  if (socket.phase === CONNECTED || socket.state === LINUX_LISTEN) return fail(EISCONN);
+  if (socket.phase === CONNECTING && !socket.deferred) return sendFrom(sockets, socket, data, 0, flags, EALREADY, done);
+  if (remote === null) return fail(EINVAL);
+  socket.deferred = false;
+  const errno = beginConnect(sockets, socket, remote.remoteAddress, remote.remotePort, true);
+  if (errno !== 0) return fail(errno);
+  const { tcb } = socket;
+  const goes = tcb !== null && synMayCarryText(tcp, tcb.localAddress, tcb.remoteAddress);
+  const early = goes ? data.subarray(0, synTextRoom(tcp, tcb)) : data.subarray(0, 0);
+  return sendFrom(sockets, socket, data, queuePieces(sockets, socket, early, 0), flags, EINPROGRESS, done);
+}
+
+/** Queues what is left from `sent` on; `late` is the error of a call that may not wait and has sent nothing. */
+function sendFrom(
+  sockets: PosixSockets,
+  socket: PosixSocket,
+  data: Uint8Array,
+  begun: number,
+  flags: number,
+  late: number,
+  done: Done,
+): Outcome {
+  let sent = begun;
   const attempt = (): Outcome => {
+    if (socket.isOpening) return null;
+    if (socket.phase === CONNECTING && late !== EAGAIN) {
+      const opened = connected(socket);
+      if (opened.value < 0) return opened;
+    }
     const { state } = socket;
-    if (state !== LINUX_ESTABLISHED && state !== LINUX_CLOSE_WAIT) {
+    if (state !== LINUX_ESTABLISHED && state !== LINUX_CLOSE_WAIT && state !== LINUX_SYN_RECV) {
       if (sent > 0) return succeed(sent);
-      if (socket.error !== 0) return fail(socket.takeError());
-      return socket.isOpening ? null : fail(EPIPE);
+      return fail(socket.error !== 0 ? socket.takeError() : EPIPE);
     }
     if (socket.error !== 0 || (socket.shut & SHUT_SEND) !== 0) {
       return sent > 0 ? succeed(sent) : fail(socket.takeError() || EPIPE);
@@ -109,8 +161,8 @@ export function transmit(
     return sent === data.length ? succeed(sent) : null;
   };
   const nonBlocking = socket.nonBlocking || (flags & MSG_DONTWAIT) !== 0;
-  const late = (): Result => (sent > 0 ? succeed(sent) : fail(EAGAIN));
-  return sockets.block(socket, nonBlocking, socket.options.sendTimeoutUs, attempt, late, done);
+  const give = (): Result => (sent > 0 ? succeed(sent) : fail(late));
+  return sockets.block(socket, nonBlocking, socket.options.sendTimeoutUs, attempt, give, done);
 }
 
 /** Queues what there is room for from `from` on; returns how many bytes that is. */
