@@ -41,7 +41,7 @@ export function readAcknowledgment(tcp: Tcp, tcb: Tcb, segment: Segment, isDupli
   told.newestRttUs = -1;
   told.hasDsack = false;
   told.originalDelivered = false;
-  told.advancedBytes = seqDistance(segment.ack, tcb.sndUna);
+  told.advancedBytes = Math.max(0, seqDistance(segment.ack, tcb.sndUna));
   if (told.advancedBytes > 0) advance(tcp, tcb, segment.ack);
   if (!tcb.sack) countDuplicates(tcp, tcb, isDuplicate);
   else if (segment.options.sackCount > 0) readSackBlocks(tcp, tcb, segment);
@@ -141,7 +141,7 @@ function countDuplicates(tcp: Tcp, tcb: Tcb, isDuplicate: boolean): void {
   if (told.advancedBytes > 0) {
     const repairs = tcb.recoveryState === RECOVERY || tcb.recoveryState === LOSS;
     // The hole took one segment; the rest had been counted when its duplicates came.
-    const counted = repairs ? Math.min(tcb.duplicateBytes, Math.max(0, told.advancedBytes - tcb.mssBytes)) : 0;
+    const counted = Math.min(tcb.duplicateBytes, Math.max(0, told.advancedBytes - tcb.mssBytes));
     told.deliveredBytes -= counted;
     tcb.duplicateBytes = repairs ? tcb.duplicateBytes - counted : 0;
     tcb.duplicateAcks = 0;

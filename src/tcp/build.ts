@@ -34,6 +34,7 @@ import { segmentBytes } from './mss.ts';
 import { collectSackBlocks, sackOptionBytes } from './sack-blocks.ts';
 import { cutOnGrid, gatherRegions, sumRegions } from './send-queue.ts';
 import { type Seq, seqAdd, seqBefore, seqBits } from './sequence.ts';
+import { superFrameBytes } from './super-frame-size.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 import { advanceWindow, emptySegmentSeq, receiveWindowField } from './window.ts';
@@ -48,7 +49,10 @@ export function largestSegment(tcp: Tcp, tcb: Tcb): number {
   if (!tcp.superFrames || tcb.cwrOwed) return full;
   const packetBytes = Math.min(MAX_PACKET_BYTES, tcp.features.maxFrameBytes - ETHERNET_BYTES);
   const payloadBytes = packetBytes - IPV4_BYTES - headerBytesOf(tcb);
-  const most = tcb.sendQuantumBytes > 0 ? Math.min(payloadBytes, Math.max(tcb.sendQuantumBytes, full)) : payloadBytes;
+  const { leastSuperFrameSegments } = tcp.settings;
+  let most = payloadBytes;
+  if (tcb.sendQuantumBytes > 0) most = Math.min(most, Math.max(tcb.sendQuantumBytes, full));
+  else if (leastSuperFrameSegments > 0) most = Math.min(most, superFrameBytes(tcb, full, leastSuperFrameSegments));
   return most - (most % full);
 }
 
@@ -89,16 +93,19 @@ export function outputSegment(tcp: Tcp, tcb: Tcb, seq: Seq, limit: number, finAl
     if (length > 0) flags |= TCP_PSH;
     if (finMayRide(tcp, tcb, length) && finAllowed) flags |= TCP_FIN;
   }
+  const fullBytes = segmentBytes(tcb);
+  const isNew = !seqBefore(seq, tcb.sndNxt);
+  // Receivers that merge frames hand them on at once (as in Linux).
+  if (isNew && length > fullBytes && tcp.settings.leastSuperFrameSegments > 0) flags |= TCP_PSH;
   let tos = ECN_NOT_ECT;
   // RFC 3168 6.1.5: what is sent again says nothing about the network as it is.
-  if (tcb.ecn && length > 0 && !seqBefore(seq, tcb.sndNxt)) {
+  if (tcb.ecn && length > 0 && isNew) {
     tos = ECN_ECT_0;
     if (tcb.cwrOwed) flags |= TCP_CWR;
     tcb.cwrOwed = false;
   }
   countMerged(tcp, tcb, length, flags);
   const tcpAt = at + path.headerBytes;
-  const fullBytes = segmentBytes(tcb);
   const headerBytes = writeHeader(tcp, tcb, tcpAt, seq, flags);
   finishSegment(tcp, tcb, at, headerBytes, seq, length);
   if (offload && length > fullBytes) {

@@ -22,6 +22,7 @@ import {
   FAST_OPEN_EXPERIMENTAL,
   FAST_OPEN_OFFERED,
   FAST_OPEN_SENT_TEXT,
+  FAST_OPEN_TEXT_TAKEN,
   FAST_OPEN_WANTED,
 } from './fast-open.ts';
 import { DEFAULT_MSS_BYTES } from './mss.ts';
@@ -165,6 +166,7 @@ export function fastOpenAnswered(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   const bringsCookie = options.fastOpenBytes > 0;
   if (tcp.tracing && sentText) note(tcb, `the SYN's text was ${isTextTaken ? '' : 'not '}taken, RFC 7413 4.2.1`);
   if (sentText) counters.increment(isTextTaken ? FAST_OPEN_TEXT_ACKNOWLEDGED : FAST_OPEN_TEXT_IGNORED);
+  if (sentText && isTextTaken) tcb.fastOpen |= FAST_OPEN_TEXT_TAKEN;
   record.mssBytes = options.mss === 0 ? DEFAULT_MSS_BYTES : options.mss;
   if (bringsCookie) {
     counters.increment(FAST_OPEN_COOKIES_RECEIVED);

@@ -47,6 +47,9 @@ export const FAST_OPEN_ACCEPTED = 32;
 /** And it counts among those of its listener. */
 export const FAST_OPEN_PENDING = 64;
 
+/** The SYN's text was taken, ours or the peer's. */
+export const FAST_OPEN_TEXT_TAKEN = 128;
+
 export const FAST_OPEN_COOKIE_BYTES = 8;
 
 /** How long a connection that a reset has ended counts as open (RFC 7413 section 5.1). */
@@ -179,7 +182,10 @@ function acceptEarly(tcp: Tcp, listener: Listener, tcb: Tcb, segment: Segment): 
   beginSending(tcp, tcb, false);
   const length = Math.min(segment.payloadBytes, seqDistance(tcb.rcvAdv, tcb.rcvNxt));
   // Without memory for it the text is not acknowledged, and comes again.
-  if (length > 0 && tcp.receiveQueues.deliver(tcb, segment.payloadAt, length)) tcp.raise(tcb, EVENT_READABLE);
+  if (length > 0 && tcp.receiveQueues.deliver(tcb, segment.payloadAt, length)) {
+    tcb.fastOpen |= FAST_OPEN_TEXT_TAKEN;
+    tcp.raise(tcb, EVENT_READABLE);
+  }
   tcp.introduce(tcb);
 }
 

@@ -1,4 +1,6 @@
 /** What a connection is doing, for people and programs that watch it: STATUS (RFC 9293 section 3.9.1.5) and more. */
+
+import { FAST_OPEN_TEXT_TAKEN } from './fast-open.ts';
 import { announcedMss } from './mss.ts';
 import { flightBytes, heldBytes, pipeBytes } from './pipe.ts';
 import { unreadBytes } from './receive-queue.ts';
@@ -64,8 +66,12 @@ export interface TcpInfo {
   readonly sinceReceivedUs: number;
   /** Segments sent again, ever. */
   readonly retransmissions: number;
+  /** Fast Open: the SYN's text was taken, ours or the peer's. */
+  readonly synTextTaken: boolean;
   /** The network was seen to reorder. */
   readonly reordered: boolean;
+  /** How far, segments; 0 for not at all. */
+  readonly reorderingSegments: number;
   /** Ever: bytes that have reached the peer by SND.UNA or SACK, acknowledged by SND.UNA, and received in order for the application. */
   readonly deliveredBytes: number;
   readonly ackedBytes: number;
@@ -119,7 +125,9 @@ export function tcpInfo(connection: Tcb): TcpInfo {
     sinceSentUs: Math.max(0, tcp.nowUs - connection.lastSentUs),
     sinceReceivedUs: Math.max(0, tcp.nowUs - connection.lastReceivedUs),
     retransmissions: connection.retransmissions,
+    synTextTaken: (connection.fastOpen & FAST_OPEN_TEXT_TAKEN) !== 0,
     reordered: connection.reordered,
+    reorderingSegments: connection.reorderingSegments,
     deliveredBytes: connection.deliveredBytes,
     ackedBytes: connection.ackedBytes,
     receivedBytes: connection.consumedBytes + unreadBytes(connection),

@@ -274,7 +274,11 @@ function processAck(tcp: Tcp, tcb: Tcb, segment: Segment): boolean {
   if (seqAfterOrAt(ack, tcb.sndUna)) updateSendWindow(tcb, segment, tcp.settings.checks === 'linux');
   if (tcb.sndWnd > windowBefore) windowOpened(tcp, tcb);
   if (seqAfter(ack, tcb.sndUna)) return acknowledgeData(tcp, tcb, segment);
-  if (ack !== tcb.sndUna) return true;
+  if (ack !== tcb.sndUna) {
+    // Overtaken by a newer one, it may still tell what the peer holds (as in Linux).
+    if (segment.options.sackCount > 0) acknowledgmentArrives(tcp, tcb, segment, false);
+    return true;
+  }
   // The peer answers: whatever waits on its window may wait on.
   // Once the application has closed, a peer that keeps its window shut is not waited for without end.
   if (isPersisting(tcb) && !tcb.readClosed) tcb.retries = 0;

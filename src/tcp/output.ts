@@ -101,7 +101,7 @@ function sendableBytes(tcp: Tcp, tcb: Tcb): number {
   const flight = seqDistance(tcb.sndNxt, tcb.sndUna);
   const { model } = tcb.congestion;
   if (model !== null) model.transmits(tcp, tcb);
-  else if (flight === 0) validateAfterIdle(tcp, tcb);
+  else if (flight === 0 && tcb.sndWnd > 0) validateAfterIdle(tcp, tcb);
   // A FIN takes a sequence number of the peer's window and nothing of the network's.
   if (unsent === 0) return tcb.sndWnd > flight ? 0 : -1;
   const room = Math.min(tcb.sndWnd - flight, tcb.cwndBytes - pipeBytes(tcb));
@@ -176,7 +176,12 @@ function outputPathProbe(tcp: Tcp, tcb: Tcb, bytes: number): boolean {
 function outputLossProbe(tcp: Tcp, tcb: Tcb): boolean {
   const length = Math.min(seqDistance(tcb.sndEnd, tcb.sndNxt), segmentBytes(tcb));
   if (length <= 0 || tcb.sndWnd - flightBytes(tcb) < length) return outputTailLossProbe(tcp, tcb);
-  if (!outputData(tcp, tcb, length)) return false;
+  // Known before it leaves: no other probe is timed until this one is answered.
+  tcb.tlpOut = true;
+  if (!outputData(tcp, tcb, length)) {
+    tcb.tlpOut = false;
+    return false;
+  }
   probeSent(tcp, tcb, false);
   return true;
 }

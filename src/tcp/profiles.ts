@@ -18,6 +18,8 @@ export const TCP_PROFILES = {
     windowScaling: true,
     slowStartAfterIdle: true,
     cubicRenoCatchesUp: false,
+    // tcp_min_tso_segs.
+    leastSuperFrameSegments: 2,
     ecn: 'accept',
     alternativeBackoff: false,
     mtuProbing: 0,
@@ -29,6 +31,7 @@ export const TCP_PROFILES = {
     // RFC 6928, TCP_TIMEOUT_INIT, TCP_RTO_MIN, TCP_RTO_MAX, TCP_DELACK_MIN, TCP_MAX_QUICKACKS.
     initialWindowSegments: 10,
     initialRtoUs: 1_000_000,
+    sampleEveryAck: true,
     minRtoUs: 200_000,
     maxRtoUs: 120_000_000,
     delayedAckUs: 40_000,

@@ -4,13 +4,15 @@
  */
 import { heldBytes } from './pipe.ts';
 import { NO_RANGE } from './sent-ranges.ts';
-import { type Seq, seqAfter, seqAfterOrAt, seqBefore, seqMax } from './sequence.ts';
+import { type Seq, seqAfter, seqAfterOrAt, seqBefore, seqDistance, seqMax } from './sequence.ts';
 import { LOSS, RECOVERY, type Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 import { LOST_BY_RACK, LOST_BY_TIMEOUT } from './trace.ts';
 
 /** RFC 5681's threshold, in segments: so much held beyond a gap is believed at once where nothing was ever reordered. */
 const DUPLICATE_THRESHOLD = 3;
+/** How far is told at most (Linux: tcp_max_reordering). */
+const MAX_REORDERING_SEGMENTS = 300;
 /** Recoveries that a reordering window widened by D-SACK outlives (6.2 step 4). */
 const PERSIST_RECOVERIES = 16;
 /** How long a minimum of round trips stands (6.2 step 1: a windowed minimum). */
@@ -23,7 +25,7 @@ export function noteDelivered(tcp: Tcp, tcb: Tcb, range: number, end: Seq): void
   const sentAgain = ranges.wasRetransmitted(range);
   if (!sentAgain) {
     noteMinimum(tcp, tcb, rttUs);
-    if (seqBefore(end, tcb.rackFack)) tcb.reordered = true;
+    if (seqBefore(end, tcb.rackFack)) noteReordering(tcb, ranges.start(range));
   }
   tcb.rackFack = seqMax(tcb.rackFack, end);
   // Of several transmissions it was not the last, when the echo is older than that or the answer came too soon.
@@ -34,6 +36,13 @@ export function noteDelivered(tcp: Tcp, tcb: Tcb, range: number, end: Seq): void
     tcb.rackUs = sentUs;
     tcb.rackEnd = end;
   }
+}
+
+/** Something from `start` on has arrived behind what was sent later. */
+function noteReordering(tcb: Tcb, start: Seq): void {
+  const segments = Math.ceil(seqDistance(tcb.rackFack, start) / tcb.mssBytes);
+  tcb.reordered = true;
+  tcb.reorderingSegments = Math.min(MAX_REORDERING_SEGMENTS, Math.max(tcb.reorderingSegments, segments));
 }
 
 function noteMinimum(tcp: Tcp, tcb: Tcb, rttUs: number): void {

@@ -38,11 +38,11 @@ export function backOffRto(tcb: Tcb, settings: TcpSettings): void {
 
 /**
  * Takes the sample of an acknowledgment up to `ack`: what the ranges in flight have measured, or else the age of the echoed
- * timestamp; each is -1 where there is none. One sample a round trip, as the gains of the filter are meant for.
+ * timestamp; each is -1 where there is none. One sample a round trip, as the gains of the filter are meant for (Linux: each).
  */
 export function sampleFromAck(tcb: Tcb, settings: TcpSettings, ack: Seq, measuredUs: number, echoUs: number): void {
   const sampleUs = measuredUs >= 0 ? measuredUs : echoUs;
-  if (sampleUs < 0 || !seqAfter(ack, tcb.rttSeq)) return;
+  if (sampleUs < 0 || (!settings.sampleEveryAck && !seqAfter(ack, tcb.rttSeq))) return;
   tcb.rttSeq = tcb.sndNxt;
   sampleRtt(tcb, settings, sampleUs);
 }

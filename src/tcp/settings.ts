@@ -35,6 +35,8 @@ export interface TcpSettings {
   readonly slowStartAfterIdle: boolean;
   /** Where CUBIC grows as Reno, it does so fully from the window of the last congestion on (RFC 9438 4.3); Linux never does. */
   readonly cubicRenoCatchesUp: boolean;
+  /** Super-frames are sized and pushed as Linux does, from so many segments on (tcp_min_tso_segs); 0: as long as the device takes. */
+  readonly leastSuperFrameSegments: number;
   /** RFC 6928: segments of the initial congestion window. */
   readonly initialWindowSegments: number;
   /** Timestamps and window scaling (RFC 7323) are offered, and taken. */
@@ -52,6 +54,8 @@ export interface TcpSettings {
   readonly alternativeBackoff: boolean;
   /** RFC 6298 2.1: the time-out before any round trip is measured. */
   readonly initialRtoUs: number;
+  /** Every acknowledgment that measures a round trip is a sample, not one a round trip. */
+  readonly sampleEveryAck: boolean;
   /** Least part of the time-out for the variance of round trips. Differs: RFC 6298 2.4 asks for one second in all. */
   readonly minRtoUs: number;
   readonly maxRtoUs: number;
@@ -174,6 +178,7 @@ export const DEFAULT_TCP_SETTINGS: TcpSettings = {
   congestion: 'cubic',
   slowStartAfterIdle: false,
   cubicRenoCatchesUp: true,
+  leastSuperFrameSegments: 0,
   initialWindowSegments: 10,
   timestamps: true,
   windowScaling: true,
@@ -183,6 +188,7 @@ export const DEFAULT_TCP_SETTINGS: TcpSettings = {
   ecn: 'accept',
   alternativeBackoff: true,
   initialRtoUs: 1_000_000,
+  sampleEveryAck: false,
   minRtoUs: 200_000,
   maxRtoUs: 120_000_000,
   delayedAckUs: 40_000,

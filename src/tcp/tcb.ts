@@ -261,6 +261,8 @@ export class Tcb extends ConnectionFlags {
   declare pacingBytesPerSecond: number;
   declare nextSendUs: number;
   declare sendQuantumBytes: number;
+  /** How far something has arrived behind what was sent later, segments; 0 for never. */
+  declare reorderingSegments: number;
 
   declare congestion: CongestionControl;
   /** What the congestion control keeps for the connection; its own, and kept for the next connection of this record. */
@@ -414,6 +416,7 @@ export class Tcb extends ConnectionFlags {
     this.pacingBytesPerSecond = 0;
     this.nextSendUs = 0;
     this.sendQuantumBytes = 0;
+    this.reorderingSegments = 0;
     this.congestion = newReno;
     this.retries = 0;
     this.unansweredSinceUs = 0;

@@ -1,3 +1,6 @@
+/** Of a pointer that leads nowhere, which only a script can have. */
+export const EFAULT = 14;
+
 /** The names of Linux that scripts use, with their values. */
 import * as sockets from '../../src/sockets/posix/constants.ts';
 import * as errors from '../../src/sockets/posix/errno.ts';
@@ -62,5 +65,6 @@ export function constant(name: string): number | undefined {
 }
 
 export function errnoName(errno: number): string {
+  if (errno === EFAULT) return 'EFAULT';
   return numbersOf(errors).find(([name, value]) => name.startsWith('E') && value === errno)?.[0] ?? `errno ${errno}`;
 }

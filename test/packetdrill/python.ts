@@ -165,7 +165,7 @@ class Reader {
       if (this.accept('*')) left = toNumber(left) * toNumber(this.unary());
       else if (this.accept('//')) left = Math.floor(toNumber(left) / toNumber(this.unary()));
       else if (this.accept('/')) left = toNumber(left) / toNumber(this.unary());
-      else if (this.accept('%')) left = toNumber(left) % toNumber(this.unary());
+      else if (this.accept('%')) left = remainder(left, this.unary());
       else return left;
     }
   }
@@ -211,6 +211,11 @@ class Reader {
 
 function isTrue(value: Value): boolean {
   return value !== false && value !== 0 && value !== '';
+}
+
+/** Of numbers; of a text it is the text with the values put in, where what it looks like does not matter here. */
+function remainder(left: Value, right: Value): Value {
+  return typeof left === 'string' ? `${left} ${right}` : toNumber(left) % toNumber(right);
 }
 
 function toNumber(value: Value): number {

@@ -368,16 +368,37 @@ class Runner {
   private expect(packet: PacketSpec, time: EventTime): void {
     const now = this.nowUs;
     const [fromUs, toUs] = windowOf(time, now);
-    const { inbox } = this.wire;
+    const { wire } = this;
+    const { inbox } = wire;
+    this.skipOthers();
     const limitUs = (toUs === Number.POSITIVE_INFINITY ? now : toUs) + PATIENCE_US;
-    const came = inbox.length > 0 || this.world.runUntil(() => inbox.length > 0, Math.max(0, limitUs - now));
-    const live = inbox.shift();
+    const came =
+      inbox.length > 0 ||
+      this.world.runUntil(
+        () => {
+          this.skipOthers();
+          return inbox.length > 0;
+        },
+        Math.max(0, limitUs - now),
+      );
+    const live = wire.takeUpTo(packet.length);
     if (!came || live === undefined) {
       throw new Mismatch(`nothing is sent, where this is expected:\n  ${writeDownSpec(packet)}`);
     }
     const line = this.lineOf(live, packet);
     this.verify(packet, live, line);
     this.verifyTime(fromUs, toUs, live.timeUs - this.startUs, `${writeDown(live, line)} is sent`);
+  }
+
+  /** A script tells only of the connection that it is at; others still end. */
+  private skipOthers(): void {
+    const { inbox } = this.wire;
+    while (inbox[0] !== undefined && this.isOfAnother(inbox[0])) inbox.shift();
+  }
+
+  private isOfAnother({ sourcePort, targetPort }: LiveSegment): boolean {
+    const line = this.lines.findLast((each) => each.remotePort === targetPort && each.localPort === sourcePort);
+    return line !== undefined && line !== this.current;
   }
 
   private lineOf(live: LiveSegment, packet: PacketSpec): Line {

@@ -82,6 +82,20 @@ export class ScriptWire implements WirePeer {
   readonly inbox: LiveSegment[] = [];
   private readonly world: RawWorld;
 
+  /** What was sent first, and with it what was sent behind it in one go, as far as that makes `length` bytes. */
+  takeUpTo(length: number): LiveSegment | undefined {
+    const { inbox } = this;
+    let taken = inbox.shift();
+    while (taken !== undefined && taken.length > 0 && taken.length < length) {
+      const next = inbox[0];
+      if (next === undefined || next.timeUs !== taken.timeUs || (taken.seq + taken.length - next.seq) | 0) break;
+      if (taken.length + next.length > length || next.sourcePort !== taken.sourcePort) break;
+      taken = { ...next, seq: taken.seq, length: taken.length + next.length };
+      inbox.shift();
+    }
+    return taken;
+  }
+
   constructor(world: RawWorld) {
     this.world = world;
     world.attach(this);

@@ -23,7 +23,7 @@ import {
 import type { PosixSockets } from '../../src/sockets/posix/posix-sockets.ts';
 import type { Outcome, Result } from '../../src/sockets/posix/result.ts';
 import { parseIpv4 } from '../../src/wire/address.ts';
-import { constant } from './constants.ts';
+import { constant, EFAULT } from './constants.ts';
 import type { CallSpec, Expression } from './script.ts';
 
 /** Something that this does not do; the script cannot be run. */
@@ -37,6 +37,8 @@ export const LOCAL_PORT = 8080;
 export const REMOTE_PORT = 8080;
 
 const INFO_BYTES = 248;
+/** Their second argument is a buffer. */
+const BUFFER_CALLS: ReadonlySet<string> = new Set(['read', 'recv', 'recvfrom', 'write', 'send', 'sendto']);
 const EPOLLET = 0x80000000;
 const EPOLL_MASK = POLLIN | POLLOUT | POLLERR | POLLHUP | 0x2000;
 
@@ -77,6 +79,8 @@ export class SocketCalls {
   make(spec: CallSpec, tell: Tell): Answer | null {
     const handler = this.handlers[spec.name];
     if (handler === undefined) throw new UnsupportedCall(`the call ${spec.name}`);
+    // Our calls take bytes, and know no pointer that leads nowhere.
+    if (BUFFER_CALLS.has(spec.name) && isNull(spec.args[1])) return plain({ value: -1, errno: EFAULT });
     return handler(spec.args, tell, spec);
   }
 
@@ -332,6 +336,10 @@ function addressOf(address: Expression): number | null {
   const value = fieldOf(address, 'sin_addr');
   const text = value?.kind === 'apply' && value.args[0]?.kind === 'string' ? value.args[0].text : null;
   return text === null ? null : (parseIpv4(text) ?? null);
+}
+
+function isNull(value: Expression | undefined): boolean {
+  return value?.kind === 'word' && value.name === 'NULL';
 }
 
 /** Of `[{..., 1000}, {..., 20}]`. */

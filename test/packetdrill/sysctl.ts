@@ -24,7 +24,7 @@ const DEFAULTS = [
   'tcp_recovery=1',
   'tcp_ecn=0',
   'tcp_syncookies=1',
-  'tcp_fastopen=0x70403',
+  'tcp_fastopen=0x3',
 ];
 
 const SECOND_US = 1_000_000;
@@ -58,6 +58,8 @@ const SYSCTLS: Readonly<Record<string, (value: string) => Settings>> = {
   tcp_challenge_ack_limit: (value) => ({ challengeAcksPerSecond: Number(value) }),
   tcp_fastopen: (value) => ({ fastOpen: Number(value) & FAST_OPEN_BITS }),
   tcp_fastopen_blackhole_timeout_sec: (value) => ({ fastOpenBlackHoleUs: Number(value) * SECOND_US }),
+  tcp_min_tso_segs: (value) => ({ leastSuperFrameSegments: Number(value) }),
+  tcp_rto_max_ms: (value) => ({ maxRtoUs: Number(value) * 1000 }),
   tcp_rfc1337: (value) => ({ timeWaitIgnoresResets: value !== '0' }),
 };
 
@@ -68,7 +70,6 @@ const WITHOUT_EFFECT: Readonly<Record<string, readonly string[] | null>> = {
   tcp_recovery: ['1', '0x1'],
   tcp_reordering: ['3'],
   tcp_tso_win_divisor: null,
-  tcp_min_tso_segs: null,
   tcp_tso_rtt_log: null,
   tcp_pacing_ss_ratio: null,
   tcp_pacing_ca_ratio: null,
@@ -150,10 +151,18 @@ function only(value: string, allowed: readonly string[]): string {
 
 /** tcp_select_initial_window: the scale that lets the field tell the largest buffer. */
 function rmem(value: string): Settings {
-  const [, first = 131_072, most = 6_291_456] = value.trim().split(/\s+/).map(Number);
+  const [, first = 131_072, most = 6_291_456] = value.trim().split(/\s+/).map(product);
   let windowScale = 0;
   while (windowScale < 14 && most >> windowScale > 0xffff) windowScale++;
   return { windowScale, receiveBufferBytes: first > 131_072 ? 262_144 : 65_536 };
+}
+
+/** A number, or a shell's `$((32*1024*1024))`. */
+function product(text: string): number {
+  return text
+    .replace(/^\$\(\((.*)\)\)$/, '$1')
+    .split('*')
+    .reduce((left, right) => left * Number(right), 1);
 }
 
 function congestion(value: string): Settings {

@@ -5,7 +5,7 @@
  * SO_ACCEPTCONN, SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_INFO, TCP_NODELAY, TCP_CORK, TCP_LINGER2,
  * TCP_CONGESTION, TCP_USER_TIMEOUT, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT, and TCP_MAXSEG for reading.
  * Stored and given back, because programs only want them taken; the stack does not act on them yet: SO_REUSEPORT, SO_RCVBUF,
- * SO_OOBINLINE, TCP_SYNCNT, TCP_DEFER_ACCEPT, TCP_WINDOW_CLAMP, TCP_QUICKACK.
+ * SO_OOBINLINE, SO_ZEROCOPY, TCP_SYNCNT, TCP_DEFER_ACCEPT, TCP_WINDOW_CLAMP, TCP_QUICKACK.
  * ENOPROTOOPT: to set TCP_MAXSEG, and everything that is not named here.
  */
 import { int32At } from '../../runtime/words.ts';
@@ -33,6 +33,7 @@ import {
   SO_SNDBUF,
   SO_SNDTIMEO,
   SO_TYPE,
+  SO_ZEROCOPY,
   SOCK_STREAM,
   SOL_SOCKET,
   TCP_CONGESTION,
@@ -98,6 +99,7 @@ const KEPT: readonly KeptOption[] = [
   flag(SOL_SOCKET, SO_REUSEPORT),
   flag(SOL_SOCKET, SO_KEEPALIVE),
   flag(SOL_SOCKET, SO_OOBINLINE),
+  flag(SOL_SOCKET, SO_ZEROCOPY),
   flag(IPPROTO_TCP, TCP_NODELAY),
   flag(IPPROTO_TCP, TCP_CORK),
   flag(IPPROTO_TCP, TCP_QUICKACK, 1),

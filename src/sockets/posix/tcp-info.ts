@@ -53,9 +53,11 @@ const RCV_WND = 232;
 const TCPI_OPT_TIMESTAMPS = 1;
 const TCPI_OPT_SACK = 2;
 const TCPI_OPT_WSCALE = 4;
+const TCPI_OPT_ECN = 8;
+const TCPI_OPT_SYN_DATA = 32;
 /** TCP_INFINITE_SSTHRESH. */
 const INFINITE_SSTHRESH = 0x7fffffff;
-/** net.ipv4.tcp_reordering: RACK counts no segments. */
+/** net.ipv4.tcp_reordering: what is told at least. */
 const REORDERING_SEGMENTS = 3;
 
 export function writeTcpInfo(info: Buffer, tcp: Tcp, socket: PosixSocket): Buffer {
@@ -76,7 +78,9 @@ export function writeTcpInfo(info: Buffer, tcp: Tcp, socket: PosixSocket): Buffe
   info[OPTIONS] =
     (told.timestamps ? TCPI_OPT_TIMESTAMPS : 0) |
     (told.sack ? TCPI_OPT_SACK : 0) |
-    (told.windowScaling ? TCPI_OPT_WSCALE : 0);
+    (told.windowScaling ? TCPI_OPT_WSCALE : 0) |
+    (told.ecn ? TCPI_OPT_ECN : 0) |
+    (told.synTextTaken ? TCPI_OPT_SYN_DATA : 0);
   info[WINDOW_SCALES] = (told.sendScale & 15) | ((told.receiveScale & 15) << 4);
   writeTimes(info, told, told.receivedBytes > 0 ? tcp.settings.delayedAckUs : 0);
   writeSending(info, told);
@@ -110,7 +114,7 @@ function writeSending(info: Buffer, told: TcpInfo): void {
   info.writeUInt32LE(Math.max(1, Math.floor(told.cwndBytes / mssBytes)), SND_CWND);
   const isOpenEnded = told.ssthreshBytes === 0 || told.ssthreshBytes >= INITIAL_SSTHRESH_BYTES;
   info.writeUInt32LE(isOpenEnded ? INFINITE_SSTHRESH : Math.floor(told.ssthreshBytes / mssBytes), SND_SSTHRESH);
-  info.writeUInt32LE(REORDERING_SEGMENTS, REORDERING);
+  info.writeUInt32LE(Math.max(REORDERING_SEGMENTS, told.reorderingSegments), REORDERING);
   info.writeUInt32LE(Number(told.reordered), REORD_SEEN);
   info.writeUInt32LE(told.unsentBytes, NOTSENT_BYTES);
   info.writeUInt32LE(told.sendWindowBytes >>> 0, SND_WND);
