@@ -50,7 +50,7 @@ import { type Seq, seqBits } from './sequence.ts';
 import { DEFAULT_TCP_SETTINGS, type TcpSettings } from './settings.ts';
 import { CLOSED, FIN_WAIT_2, SYN_RECEIVED, SYN_SENT, setState, TIME_WAIT } from './state.ts';
 import { SynCookies } from './syn-cookies.ts';
-import { type ConnectionError, EVENT_CLOSED, EVENT_CONNECTED, Tcb, type TcpUser } from './tcb.ts';
+import { type ConnectionError, EVENT_CLOSED, EVENT_CONNECTED, EVENT_READABLE, Tcb, type TcpUser } from './tcb.ts';
 import { TimeWaitRecords } from './time-wait.ts';
 import { delayedAckExpired, pacingExpired, retransmitExpired, slowExpired } from './timers.ts';
 import { emptySegmentSeq, receiveWindowField } from './window.ts';
@@ -415,8 +415,13 @@ export class Tcp implements Transport {
       this.paths.release(tcb.path);
       tcb.path = null;
     }
-    tcb.lingering = error === '' && !tcb.readClosed && unreadBytes(tcb) > 0;
-    if (tcb.lingering) return;
+    // RFC 9293 3.10.7.4 flushes what is unread after a reset; Linux lets it be read.
+    const mayLinger = error === '' || this.settings.checks === 'linux';
+    tcb.lingering = mayLinger && !tcb.readClosed && unreadBytes(tcb) > 0;
+    if (tcb.lingering) {
+      if (error !== '') this.raise(tcb, EVENT_READABLE);
+      return;
+    }
     this.receiveQueues.discard(tcb);
     this.raise(tcb, EVENT_CLOSED);
   }

@@ -29,7 +29,7 @@ const PATTERNS: readonly (readonly [kind: TokenKind | 'space', pattern: RegExp])
   ['mark', /\.\.\./y],
   ['float', /\d*\.\d+/y],
   ['hex', /0x[0-9a-fA-F]+/y],
-  ['integer', /\d+(?![A-Za-z_])/y],
+  ['integer', /\d+(?!\w)/y],
   ['word', /[A-Za-z_]\w*|\d+[A-Za-z_]\w*/y],
   ['mark', /[-+*~<>()[\]{},;:=|.!^&?]/y],
 ];

@@ -34,8 +34,8 @@ const DEFAULT_TOLERANCE_US = 4000;
 /** How much longer than until it is due a segment is waited for, so as to say when it came. */
 const PATIENCE_US = 3_000_000;
 /** The initial sequence number of the peer; scripts have 0. */
-/** What the public collections call a cookie that is good. */
-const OWN_COOKIE = 'TFO_COOKIE';
+/** What the public collections call a cookie that is good: by name, and the one of the addresses and the key that they set. */
+const OWN_COOKIES: ReadonlySet<string> = new Set(['TFO_COOKIE', '3021b9d889017eeb']);
 const REMOTE_ISN = 0x2000_0000;
 const FIRST_REMOTE_PORT = 40_000;
 /** Sequence numbers of segments before any connection is there. */
@@ -146,6 +146,8 @@ class Runner {
     this.calls = new SocketCalls(sockets, this.world.peerAddress);
     this.calls.onListen = (port) => {
       this.listenPort = port;
+      // Whoever is to be accepted is new.
+      this.current = null;
     };
     this.calls.onConnect = (remotePort) => {
       this.begin({ remotePort, localPort: 0, isActive: true });
@@ -344,7 +346,7 @@ class Runner {
   /** `TFO_COOKIE` is the one that the host would give, whatever a definition says of other hosts'. */
   private cookieOf(name: string): string {
     const { host, hostAddress, peerAddress } = this.world;
-    if (name !== OWN_COOKIE) return this.definitions.get(name) ?? name;
+    if (!OWN_COOKIES.has(name)) return this.definitions.get(name) ?? name;
     return Buffer.from(host.tcp.fastOpenCookies.make(hostAddress, peerAddress, host.tcp.nowUs)).toString('hex');
   }
 

@@ -27,6 +27,9 @@ const DEFAULTS = [
   'tcp_fastopen=0x3',
 ];
 
+/** What it sets beyond that in packetdrill's own collection. */
+const COMMON_DEFAULTS = ['tcp_fastopen=0x70403'];
+
 const SECOND_US = 1_000_000;
 const RENO = 'reno';
 /** Of tcp_fastopen; the public collections set others that a kernel does not have. */
@@ -110,7 +113,10 @@ export function settingsOf(text: string): Settings {
 }
 
 function settingsOfLine(line: string): Settings {
-  if (/(^|\/)defaults\.sh$/.test(line)) return Object.assign({}, ...DEFAULTS.map(settingOf)) as Settings;
+  if (/(^|\/)defaults\.sh$/.test(line)) {
+    const more = line.includes('common/') ? COMMON_DEFAULTS : [];
+    return Object.assign({}, ...[...DEFAULTS, ...more].map(settingOf)) as Settings;
+  }
   const written = /^echo\s+"?([^">]*)"?\s*>\s*\/proc\/sys\/(\S+)$/.exec(line);
   if (written !== null) return settingOf(`${nameOf(written[2] ?? '')}=${(written[1] ?? '').trim()}`);
   const isSysctl = /^(\S*\/)?sysctl\b/.test(line);

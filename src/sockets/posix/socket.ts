@@ -109,6 +109,8 @@ export class PosixSocket implements TcpUser, RegionOwner {
   portChosen = false;
   remoteAddress = 0;
   remotePort = 0;
+  /** The connection has ended, though something may be left to read. */
+  private isOver = false;
   /** TCP_FASTOPEN_CONNECT: `connect` was called, and the first text will open the connection. */
   deferred = false;
   /** Ends an orphan in FIN-WAIT-2; 0 when there is none. */
@@ -156,6 +158,7 @@ export class PosixSocket implements TcpUser, RegionOwner {
   /** The connection is this socket's from now on. */
   adopt(tcb: Tcb): void {
     this.tcb = tcb;
+    this.isOver = false;
     this.options.apply(tcb);
     this.localAddress = tcb.localAddress;
     this.localPort = tcb.localPort;
@@ -178,14 +181,18 @@ export class PosixSocket implements TcpUser, RegionOwner {
       this.shut |= SHUT_RECEIVE;
       this.done = true;
     }
-    // tcp_done(): nothing goes either way any more, whatever is left to read.
-    if (tcb.state === CLOSED) this.shut = SHUT_BOTH;
-    if ((events & EVENT_CLOSED) !== 0) {
-      const error = tcb.resetState === CLOSED ? errnoOf(tcb.error) : errnoOfReset(tcb.resetState);
-      if (error !== 0) this.error = error;
-      this.tcb = null;
-    }
+    if (tcb.state === CLOSED) this.over(tcb);
+    if ((events & EVENT_CLOSED) !== 0) this.tcb = null;
     this.keeper.changed(this);
+  }
+
+  /** tcp_done(): nothing goes either way any more, whatever is left to read; the error is told once. */
+  private over(tcb: Tcb): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.shut = SHUT_BOTH;
+    const error = tcb.resetState === CLOSED ? errnoOf(tcb.error) : errnoOfReset(tcb.resetState);
+    if (error !== 0) this.error = error;
   }
 
   release(token: number): void {
