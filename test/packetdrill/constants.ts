@@ -1,6 +1,3 @@
-/** Of a pointer that leads nowhere, which only a script can have. */
-export const EFAULT = 14;
-
 /** The names of Linux that scripts use, with their values. */
 import * as sockets from '../../src/sockets/posix/constants.ts';
 import * as errors from '../../src/sockets/posix/errno.ts';
@@ -57,6 +54,9 @@ const MORE: Readonly<Record<string, number>> = {
 function numbersOf(module: object): [string, number][] {
   return Object.entries(module).filter((entry): entry is [string, number] => typeof entry[1] === 'number');
 }
+
+/** Of a pointer that leads nowhere, which only a script can have. */
+export const EFAULT = 14;
 
 const VALUES = new Map([...numbersOf(sockets), ...numbersOf(errors), ...Object.entries(MORE)]);
 
