@@ -71,7 +71,7 @@ export function establish(tcp: Tcp, tcb: Tcb): void {
   beginPathSearch(tcp, tcb);
   if ((tcb.fastOpen & FAST_OPEN_ACCEPTED) === 0) beginSending(tcp, tcb, synWasLost);
   tcb.rackFack = tcb.sndUna;
-  tcb.validatedAtUs = tcp.nowUs;
+  tcb.validatedAtMs = tcp.clock.nowMs;
   startSlowTimer(tcp, tcb);
   // A CLOSE that came before was kept until now (RFC 9293 3.10.4).
   if (tcb.finQueued) setState(tcb, FIN_WAIT_1);

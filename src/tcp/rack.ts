@@ -16,7 +16,7 @@ const MAX_REORDERING_SEGMENTS = 300;
 /** Recoveries that a reordering window widened by D-SACK outlives (6.2 step 4). */
 const PERSIST_RECOVERIES = 16;
 /** How long a minimum of round trips stands (6.2 step 1: a windowed minimum). */
-const MIN_RTT_WINDOW_US = 300_000_000;
+const MIN_RTT_WINDOW_MS = 300_000;
 
 /** Steps 1 to 3, for a range up to `end` that has just been delivered. */
 export function noteDelivered(tcp: Tcp, tcb: Tcb, range: number, end: Seq): void {
@@ -46,9 +46,9 @@ function noteReordering(tcb: Tcb, start: Seq): void {
 }
 
 function noteMinimum(tcp: Tcp, tcb: Tcb, rttUs: number): void {
-  if (tcb.minRttUs > 0 && rttUs > tcb.minRttUs && tcp.nowUs - tcb.minRttAtUs <= MIN_RTT_WINDOW_US) return;
+  if (tcb.minRttUs > 0 && rttUs > tcb.minRttUs && ((tcp.clock.nowMs - tcb.minRttAtMs) | 0) <= MIN_RTT_WINDOW_MS) return;
   tcb.minRttUs = Math.max(1, rttUs);
-  tcb.minRttAtUs = tcp.nowUs;
+  tcb.minRttAtMs = tcp.clock.nowMs;
 }
 
 /** Whether the segment that has arrived echoes a timestamp from more than `ageUs` ago. */

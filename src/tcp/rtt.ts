@@ -52,7 +52,7 @@ export function sampleFromSyn(tcp: Tcp, tcb: Tcb, segment: Segment): void {
   const measuredUs = tcb.synTimed ? tcp.nowUs - tcb.lastSentUs : -1;
   sampleFromAck(tcb, tcp.settings, segment.ack, measuredUs, echoedRttUs(tcp, tcb, segment));
   tcb.minRttUs = Math.max(0, measuredUs);
-  tcb.minRttAtUs = tcp.nowUs;
+  tcb.minRttAtMs = tcp.clock.nowMs;
 }
 
 /**

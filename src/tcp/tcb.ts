@@ -199,7 +199,7 @@ export class Tcb extends ConnectionFlags {
   declare rttSeq: Seq;
   /** The least round trip lately, and when it was measured. */
   declare minRttUs: number;
-  declare minRttAtUs: number;
+  declare minRttAtMs: number;
 
   // What is in flight (sent-ranges.ts), and the bytes of it that are held by the peer, lost, and sent again.
   declare sentHead: number;
@@ -248,7 +248,7 @@ export class Tcb extends ConnectionFlags {
   declare pipeAckBytes: number;
   declare pipeAckBeforeBytes: number;
   declare pipeAckAtUs: number;
-  declare validatedAtUs: number;
+  declare validatedAtMs: number;
   // Delivery rate (delivery-rate.ts): when something was delivered last, and when that had been sent; until what is delivered
   // samples are limited by the application; what was ever lost; and the rate, bytes a second.
   declare deliveredUs: number;
@@ -372,7 +372,7 @@ export class Tcb extends ConnectionFlags {
     this.rtoUs = 0;
     this.rttSeq = zero;
     this.minRttUs = 0;
-    this.minRttAtUs = 0;
+    this.minRttAtMs = 0;
     this.sentHead = NO_RANGE;
     this.sentTail = NO_RANGE;
     this.sentRanges = 0;
@@ -407,7 +407,7 @@ export class Tcb extends ConnectionFlags {
     this.pipeAckBytes = NO_PIPE_ACK;
     this.pipeAckBeforeBytes = NO_PIPE_ACK;
     this.pipeAckAtUs = 0;
-    this.validatedAtUs = 0;
+    this.validatedAtMs = 0;
     this.deliveredUs = 0;
     this.firstSentUs = 0;
     this.appLimitedUntilBytes = 0;

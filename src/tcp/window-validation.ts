@@ -9,7 +9,7 @@ import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 
 /** The non-validated period (section 4.4). */
-const NON_VALIDATED_US = 300_000_000;
+const NON_VALIDATED_MS = 300_000;
 /** Section 4.2: the pipeACK sampling period is three round trips, and at least this long. */
 const MIN_SAMPLING_US = 1_000_000;
 const SAMPLING_ROUNDS = 3;
@@ -27,8 +27,8 @@ export function notePipeAck(tcp: Tcp, tcb: Tcb): void {
     tcb.pipeAckAtUs = tcp.nowUs;
   }
   tcb.pipeAckBytes = Math.max(tcb.pipeAckBytes, rateSample.deliveredBytes);
-  if (isValidated(tcb)) tcb.validatedAtUs = tcp.nowUs;
-  else if (tcp.nowUs - tcb.validatedAtUs > NON_VALIDATED_US) shrinkUnused(tcp, tcb);
+  if (isValidated(tcb)) tcb.validatedAtMs = tcp.clock.nowMs;
+  else if (((tcp.clock.nowMs - tcb.validatedAtMs) | 0) > NON_VALIDATED_MS) shrinkUnused(tcp, tcb);
 }
 
 /** Section 4.3: at least half of the window is used. */
@@ -51,7 +51,7 @@ export function validateAfterIdle(tcp: Tcp, tcb: Tcb): void {
   const idleUs = tcp.nowUs - tcb.lastSentUs;
   if (tcp.settings.slowStartAfterIdle) {
     if (idleUs > tcb.rtoUs) decay(tcp, tcb, idleUs);
-  } else if (idleUs > NON_VALIDATED_US && !isValidated(tcb)) {
+  } else if (idleUs > 1000 * NON_VALIDATED_MS && !isValidated(tcb)) {
     shrinkUnused(tcp, tcb);
   }
 }
@@ -60,7 +60,7 @@ export function validateAfterIdle(tcp: Tcp, tcb: Tcb): void {
 function shrinkUnused(tcp: Tcp, tcb: Tcb): void {
   tcb.ssthreshBytes = Math.max(tcb.ssthreshBytes, Math.floor((3 * tcb.cwndBytes) / 4));
   tcb.cwndBytes = Math.max(tcb.cwndBytes >> 1, initialWindow(tcp, tcb));
-  tcb.validatedAtUs = tcp.nowUs;
+  tcb.validatedAtMs = tcp.clock.nowMs;
 }
 
 /** RFC 2861: half as much for every time-out of the pause, but no less than in the beginning. */
